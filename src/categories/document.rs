@@ -1,0 +1,186 @@
+//! The document of a category: its members, their rules, and how its rows are stored.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    clock::Timestamp,
+    editorial::{
+        Entity, Kind, Names, Row, Stored, Touched,
+        document::{self as read, Members, Place, Reference},
+    },
+    error::{Error, Fault},
+    http::slug::Slug,
+    names::Name,
+};
+
+/// A category as editors write it; `R` is what its reference is: as written, an id, or a slug of the day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CategoryDocument<R = Reference> {
+    /// Made from the name where it is absent.
+    pub slug: Option<Slug>,
+    /// Unique among the categories when folded; 1 to 200 characters.
+    pub name: Name,
+    /// Plain text, at most 1,000 characters.
+    pub description: String,
+    /// The category above; none for one at the top.
+    pub parent: Option<R>,
+    /// Its place among its siblings, lowest first; equal ranks stand by name. 0 to 1,000,000.
+    pub rank: i32,
+}
+
+impl CategoryDocument {
+    /// Reads a document, with all its faults at once.
+    ///
+    /// # Errors
+    /// Each fault with its JSON pointer, the rule, and what would pass.
+    pub fn parse(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        match Self::read(Place::root(&mut faults), value) {
+            Some(document) if faults.is_empty() => Ok(document),
+            _ => Err(faults),
+        }
+    }
+
+    fn read(place: Place<'_>, value: &Value) -> Option<Self> {
+        let mut members = Members::of(place, value)?;
+        let slug = members.optional("slug", read::slug);
+        let name = members.required("name", read::name);
+        let description = members.optional("description", |place, value| place.line(value, 0, 1000)).unwrap_or_default();
+        let parent = members.optional("parent", read::reference);
+        let rank = members.optional("rank", |place, value| place.integer(value, 0, 1_000_000)).unwrap_or_default();
+        members.finish();
+        // The bounds above fit.
+        Some(CategoryDocument { slug, name: name?, description, parent, rank: i32::try_from(rank).unwrap_or_default() })
+    }
+}
+
+impl Entity for CategoryDocument<Uuid> {
+    const KIND: Kind = Kind::Category;
+    type Written = CategoryDocument;
+    type Shown = CategoryDocument<String>;
+
+    fn wanted_slug(written: &CategoryDocument) -> Option<&Slug> {
+        written.slug.as_ref()
+    }
+
+    fn written_name(written: &CategoryDocument) -> &Name {
+        &written.name
+    }
+
+    fn references(written: &CategoryDocument, add: &mut dyn FnMut(Kind, &Reference)) {
+        written.parent.iter().for_each(|parent| add(Kind::Category, parent));
+    }
+
+    fn resolve(written: CategoryDocument, slug: Slug, names: &mut Names) -> Self {
+        let CategoryDocument { slug: _, name, description, parent, rank } = written;
+        let own = names.id(Kind::Category, &Reference::Slug(slug.clone()), || "/slug".into());
+        let parent = parent.and_then(|parent| names.id(Kind::Category, &parent, || "/parent".into()));
+        if parent.is_some() && parent == own {
+            names.fault("/parent", "itself", "A category can't be its own parent.");
+        }
+        CategoryDocument { slug: Some(slug), name, description, parent, rank }
+    }
+
+    fn shown(&self, names: &Names) -> CategoryDocument<String> {
+        let CategoryDocument { slug, name, description, parent, rank } = self.clone();
+        CategoryDocument { slug, name, description, parent: parent.map(|parent| names.slug(parent)), rank }
+    }
+
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn is_public(&self) -> bool {
+        true
+    }
+
+    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
+        let rows = sqlx::query!(
+            r#"
+            select id, slug, name, description, parent_id, rank, version, created_at as "created_at: Timestamp",
+                   deleted_at is not null as "deleted!"
+              from categories where id = any($1) order by id for no key update
+            "#,
+            ids
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows.into_iter().map(|row| {
+            let slug = Slug::parse(&row.slug).map_err(Error::internal)?;
+            let document = CategoryDocument {
+                slug: Some(slug.clone()),
+                name: Name::parse(&row.name).map_err(Error::internal)?,
+                description: row.description,
+                parent: row.parent_id,
+                rank: row.rank,
+            };
+            Ok((row.id, Stored { slug, document, version: row.version, published_at: Some(row.created_at), deleted: row.deleted }))
+        });
+        stored.collect()
+    }
+
+    async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            r#"
+            insert into categories (id, slug, name, name_key, description, parent_id, rank, version, revision_id, created_at, updated_at)
+            select id, slug, name, name_key, description, parent_id, rank, version, revision_id, $10, $10
+              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::integer[], $8::bigint[], $9::uuid[])
+                as c (id, slug, name, name_key, description, parent_id, rank, version, revision_id)
+            on conflict (id) do update set
+                name = excluded.name, name_key = excluded.name_key, description = excluded.description,
+                parent_id = excluded.parent_id, rank = excluded.rank, version = excluded.version,
+                revision_id = excluded.revision_id, updated_at = excluded.updated_at
+            "#,
+            &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.slug.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.name.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.name.key()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.description.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.parent).collect::<Vec<_>>() as &[Option<Uuid>],
+            &rows.iter().map(|row| row.after.rank).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
+            rows.first().map(|row| row.at) as Option<Timestamp>
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Nothing hangs on a category.
+    async fn link(_: &mut PgConnection, _: &[Row<Self>]) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update categories c set slug = n.slug from unnest($1::uuid[], $2::text[]) as n (id, slug) where c.id = n.id",
+            ids,
+            slugs
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    fn touch(row: &Row<Self>, touched: &mut Touched) {
+        let (id, after) = (row.id, &row.after);
+        let before = row.before.as_ref().map(|before| &before.document);
+        touched.key(format!("category:{id}"));
+        touched.key(format!("category:{id}/card"));
+        touched.key("categories".into());
+        if before.is_none_or(|before| before.slug != after.slug) {
+            row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:category/{slug}")));
+        }
+        // The list of children on the parent's page.
+        before.into_iter().chain([after]).filter_map(|document| document.parent).for_each(|parent| touched.key(format!("category:{parent}")));
+        if before.is_none_or(|before| before.parent != after.parent) {
+            before.into_iter().chain([after]).filter_map(|document| document.parent).for_each(|parent| touched.lists_of(parent));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `GET /categories`, flat, and `GET /categories/{slug}` with the first terms and companies.
+
+use actix_web::{
+    get,
+    web::{Data, Path},
+};
+use serde::Serialize;
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{CategoryCard, CategoryLink};
+use crate::{
+    app::State,
+    changes::{Keys, Seen},
+    clock::Timestamp,
+    companies::{self, CompanyExcerpt},
+    editorial::Kind,
+    error::{Error, Fault},
+    http::{
+        answer::Answer,
+        auth::Reader,
+        lookup::{self, Segment},
+        query::Query,
+        slug::Slug,
+    },
+    openapi::{EntityErrors, ListErrors, TAG_CATEGORIES},
+    postgres,
+    terms::{self, TermExcerpt},
+};
+
+/// All categories. There is always one page: a glossary has tens of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CategoryList {
+    pub items: Vec<CategoryCard>,
+    /// Always `null`: the list has one page.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// How many categories there are.
+    #[schema(minimum = 0, example = 4)]
+    pub total: i64,
+}
+
+/// The whole page of a category.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CategoryPage {
+    /// Never changes: `/categories/{id}` leads to the slug of the day.
+    pub id: Uuid,
+    #[schema(example = "core-concepts")]
+    pub slug: String,
+    #[schema(example = "Core Concepts")]
+    pub name: String,
+    /// Plain text.
+    pub description: String,
+    /// The categories above it, from the top down.
+    pub ancestors: Vec<CategoryLink>,
+    /// The categories right below it, by rank and name.
+    pub children: Vec<CategoryCard>,
+    /// Published terms of it and of the categories below, by name.
+    pub terms: TermExcerpt,
+    /// Companies that name it, by name.
+    pub companies: CompanyExcerpt,
+    /// Its place among its siblings, lowest first.
+    #[schema(minimum = 0, maximum = 1_000_000, example = 1)]
+    pub rank: i32,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When the category itself was last changed; its terms' changes leave it as it is.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// How often the category was written, from 1.
+    #[schema(minimum = 1, example = 1)]
+    pub version: i64,
+}
+
+/// List categories
+///
+/// All categories, flat: parents before their children, siblings by rank and name. `parent` makes the tree.
+#[utoipa::path(
+    operation_id = "list_categories",
+    tag = TAG_CATEGORIES,
+    responses((status = 200, description = "All categories.", body = CategoryList), ListErrors),
+    security((), ("bearer" = []))
+)]
+#[get("/categories")]
+pub async fn list_categories(state: Data<State>, query: Query, _: Reader) -> Result<Answer, Error> {
+    query.finish()?;
+    let row = sqlx::query!(
+        r#"
+        with recursive tree (id, path) as (
+            select c.id, array[(c.rank, c.name_key, c.id)] from categories c where c.parent_id is null and c.deleted_at is null
+            union all
+            select c.id, tree.path || (c.rank, c.name_key, c.id) from tree join categories c on c.parent_id = tree.id where c.deleted_at is null
+        )
+        select coalesce(json_agg(k.card order by tree.path), '[]') as "items!: Json<Vec<CategoryCard>>",
+               coalesce((select max(position) from changes), 0) as "position!"
+          from tree join category_cards k on k.id = tree.id
+        "#
+    )
+    .fetch_one(&state.database)
+    .await?;
+    let items = row.items.0;
+    let mut keys = Keys::default();
+    keys.add("categories".into());
+    items.iter().for_each(|card| keys.add(format!("category:{}/card", card.id)));
+    let total = i64::try_from(items.len()).map_err(Error::internal)?;
+    let seen = Seen { position: state.position(row.position), keys };
+    Answer::json(&CategoryList { items, next_cursor: None, total }, None, seen)
+}
+
+/// Read a category
+///
+/// A category with its place in the tree, and the first of its terms and companies. A former slug, or the category's
+/// id, leads to the slug of the day.
+#[utoipa::path(
+    operation_id = "read_category",
+    tag = TAG_CATEGORIES,
+    params(("slug" = String, Path, description = "The category's slug, a former one, or its id.", example = "core-concepts", max_length = 100)),
+    responses((status = 200, description = "The page of the category.", body = CategoryPage), EntityErrors),
+    security((), ("bearer" = []))
+)]
+#[get("/categories/{slug}")]
+pub async fn read_category(state: Data<State>, path: Path<String>, query: Query, _: Reader) -> Result<Answer, Error> {
+    query.finish()?;
+    let segment = Segment::of(&path);
+    if let Segment::Slug(slug) = &segment
+        && let Some((page, revision, seen)) = read(&state, slug.as_str()).await?
+    {
+        return Answer::json(&page, Some(revision), seen);
+    }
+    lookup::elsewhere(&state, Kind::Category, "categories", &segment).await
+}
+
+async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, Seen)>, Error> {
+    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let row = sqlx::query!(
+        r#"
+        select c.id, c.slug, c.name, c.description, c.rank, c.version, c.revision_id,
+               c.created_at as "created_at: Timestamp", c.updated_at as "updated_at: Timestamp",
+               (with recursive up (id, slug, name, parent_id, height) as (
+                    select p.id, p.slug, p.name, p.parent_id, 1 from categories p where p.id = c.parent_id
+                    union all
+                    select p.id, p.slug, p.name, p.parent_id, up.height + 1 from up join categories p on p.id = up.parent_id
+                )
+                select coalesce(json_agg(json_build_object('id', id, 'slug', slug, 'name', name) order by height desc), '[]')
+                  from up) as "ancestors!: Json<Vec<CategoryLink>>",
+               (select coalesce(json_agg(k.card order by k.rank, k.name_key, k.id), '[]')
+                  from category_cards k where k.parent_id = c.id) as "children!: Json<Vec<CategoryCard>>"
+          from categories c
+         where c.slug = $1 and c.deleted_at is null
+        "#,
+        slug
+    )
+    .fetch_optional(&mut *snapshot)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let below = descendants(&mut snapshot, row.id).await?;
+    let terms = terms::first_of_category(&mut snapshot, &row.slug, &below).await?;
+    let companies = companies::first_of_category(&mut snapshot, &row.slug, row.id).await?;
+    let number = postgres::position(&mut snapshot).await?;
+
+    let mut keys = Keys::default();
+    keys.add(format!("category:{}", row.id));
+    keys.add(format!("slug:category/{}", row.slug));
+    keys.add(format!("category:{}/terms", row.id));
+    keys.add(format!("category:{}/companies", row.id));
+    row.ancestors.iter().for_each(|category| keys.add(format!("category:{}/card", category.id)));
+    for child in row.children.iter() {
+        // A child's card has counts.
+        keys.add(format!("category:{}/card", child.id));
+        keys.add(format!("category:{}/terms", child.id));
+        keys.add(format!("category:{}/companies", child.id));
+    }
+    terms.items.iter().for_each(|card| card.add_keys(&mut keys));
+    companies.items.iter().for_each(|card| card.add_keys(&mut keys));
+    let page = CategoryPage {
+        id: row.id,
+        slug: row.slug,
+        name: row.name,
+        description: row.description,
+        ancestors: row.ancestors.0,
+        children: row.children.0,
+        terms,
+        companies,
+        rank: row.rank,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        version: row.version,
+    };
+    Ok(Some((page, row.revision_id, Seen { position: state.position(number), keys })))
+}
+
+/// A category that a filter names, by a slug of the day or a former one, and all below it; itself first.
+///
+/// # Errors
+/// [`Error::BadRequest`] where there is no such category, with the nearest slug.
+pub async fn with_descendants(snapshot: &mut PgConnection, slug: &Slug) -> Result<Vec<Uuid>, Error> {
+    let found = sqlx::query_scalar!(
+        r#"
+        select c.id from slug_history h join categories c on c.id = h.entity
+         where h.kind = 'category' and h.slug = $1 and c.deleted_at is null
+        "#,
+        slug.as_str()
+    )
+    .fetch_optional(&mut *snapshot)
+    .await?;
+    match found {
+        Some(id) => Ok(descendants(snapshot, id).await?),
+        None => Err(unknown_filter(snapshot, Kind::Category, slug).await?),
+    }
+}
+
+/// What a filter says of a slug that names nothing public.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn unknown_filter(snapshot: &mut PgConnection, kind: Kind, slug: &Slug) -> Result<Error, sqlx::Error> {
+    let (_, closest) = lookup::closest(snapshot, kind, slug.as_str()).await?;
+    let hint = closest.first().map_or_else(|| ".".into(), |slug| format!("; did you mean \"{slug}\"?"));
+    let name = kind.as_str();
+    Ok(Error::BadRequest(vec![Fault::query(name, "unknown_reference", format!("There is no {name} \"{slug}\"{hint}"))]))
+}
+
+async fn descendants(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        with recursive below (id, depth) as (
+            select $1::uuid, 0
+            union all
+            select c.id, below.depth + 1 from below join categories c on c.parent_id = below.id where c.deleted_at is null
+        )
+        select id as "id!" from below order by depth
+        "#,
+        id
+    )
+    .fetch_all(conn)
+    .await
+}

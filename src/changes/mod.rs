@@ -1,0 +1,56 @@
+//! The change log: one number orders everything that was ever written.
+//!
+//! Writers take their positions from the one row of `log_head` as the last thing before they commit, so positions have
+//! no gaps and stand in the order of the commits. A reader reads `max(position)` of `changes` in the same statement as
+//! its content, so each answer knows up to which change it is true.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+/// A place in the log; `Termbase-Position: <log id>-<number>` on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Another id means another log: the database was restored, and numbers of the old one say nothing.
+    pub log_id: Uuid,
+    /// From 0, when nothing has been written yet.
+    pub number: i64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.log_id.simple(), self.number)
+    }
+}
+
+/// What an answer was made from: the position of its snapshot, and the keys that it read. A change that touches one of
+/// the keys after the position makes the answer stale.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub position: Position,
+    pub keys: Keys,
+}
+
+/// A set of keys such as `term:<id>` or `category:<id>/terms`; the same on the reading and on the writing side.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys(BTreeSet<String>);
+
+impl Keys {
+    pub fn add(&mut self, key: String) {
+        self.0.insert(key);
+    }
+
+    /// Separated by spaces, as `Surrogate-Key` wants it; no key has a space in it.
+    #[must_use]
+    pub fn joined(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

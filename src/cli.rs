@@ -1,0 +1,73 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::Config, openapi, postgres, serve, telemetry};
+
+/// A JSON REST API on Postgres that serves a glossary and the directory around it.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Settings come from the environment, or from .env in this folder; .env.example lists them all.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests, from a private Postgres or the one that `DATABASE_URL` names; the default
+    Serve,
+    /// Bring the tables of the Postgres that `DATABASE_URL` names up to date, and end
+    Migrate,
+    /// Print the OpenAPI description
+    Openapi,
+    /// The supervisor of the private Postgres; started by `serve`
+    #[command(hide = true, disable_help_flag = true)]
+    Postgres {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+}
+
+/// Runs the command; what it returns is for a person to read.
+///
+/// # Errors
+/// Why the command failed, and what to do.
+pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let config = settings()?;
+            telemetry::start(&config.log);
+            serve::serve(config).await?;
+        }
+        Command::Migrate => {
+            let config = settings()?;
+            telemetry::start(&config.log);
+            let database = config.database;
+            let options = database.migrate.or(database.own).ok_or("migrate needs DATABASE_URL; the private Postgres is brought up to date by serve")?;
+            postgres::migrate(&options).await?;
+            println!("the tables are up to date");
+        }
+        Command::Openapi => print!("{}", openapi::to_json(&openapi::describe())),
+        Command::Postgres { words } => postgres::supervisor::run(postgres::supervisor::Args::parse(words)?).await?,
+    }
+    Ok(())
+}
+
+/// The environment, and below it `.env` of this very folder: one of a parent folder is somebody else's.
+fn settings() -> Result<Config, Box<dyn std::error::Error>> {
+    let mut variables = Vec::new();
+    match dotenvy::from_path_iter(".env") {
+        Ok(lines) => {
+            for line in lines {
+                let (name, value) = line.map_err(|error| format!(".env can't be read: {error}"))?;
+                variables.push((name.into(), value.into()));
+            }
+        }
+        Err(error) if error.not_found() => {}
+        Err(error) => return Err(format!(".env can't be read: {error}").into()),
+    }
+    variables.extend(std::env::vars_os());
+    Ok(Config::read(variables)?)
+}

@@ -1,0 +1,272 @@
+//! The document of a company: its members, their rules, and how its rows are stored.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    clock::Timestamp,
+    countries::is_country,
+    editorial::{
+        Entity, Kind, Names, Row, Stored, Touched,
+        document::{self as read, Choice, Members, Place, Reference},
+    },
+    error::{Error, Fault},
+    http::slug::Slug,
+    names::Name,
+};
+
+/// Where a company stands: never back to draft once it was public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompanyStatus {
+    Draft,
+    Published,
+}
+
+impl Choice for CompanyStatus {
+    const ALL: &'static [Self] = &[CompanyStatus::Draft, CompanyStatus::Published];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            CompanyStatus::Draft => "draft",
+            CompanyStatus::Published => "published",
+        }
+    }
+}
+
+/// A company as editors write it; `R` is what its references are: as written, ids, or slugs of the day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CompanyDocument<R = Reference> {
+    /// Made from the name where it is absent.
+    pub slug: Option<Slug>,
+    /// 1 to 200 characters; two companies may bear one name.
+    pub name: Name,
+    /// Plain text, at most 1,000 characters.
+    pub description: String,
+    /// An absolute address, http or https.
+    pub website: Option<String>,
+    /// ISO 3166-1 alpha-2, upper case.
+    pub country: Option<String>,
+    /// 1000 to 2999.
+    pub founded_year: Option<i16>,
+    pub status: CompanyStatus,
+    /// A set, at most 50.
+    pub categories: Vec<R>,
+}
+
+impl CompanyDocument {
+    /// Reads a document, with all its faults at once.
+    ///
+    /// # Errors
+    /// Each fault with its JSON pointer, the rule, and what would pass.
+    pub fn parse(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        match Self::read(Place::root(&mut faults), value) {
+            Some(document) if faults.is_empty() => Ok(document),
+            _ => Err(faults),
+        }
+    }
+
+    fn read(place: Place<'_>, value: &Value) -> Option<Self> {
+        let mut members = Members::of(place, value)?;
+        let slug = members.optional("slug", read::slug);
+        let name = members.required("name", read::name);
+        let description = members.optional("description", |place, value| place.line(value, 0, 1000)).unwrap_or_default();
+        let website = members.optional("website", read::web_address);
+        let country = members.optional("country", |place, value| {
+            let code = place.line(value, 2, 2)?;
+            if is_country(&code) { Some(code) } else { place.fault("unknown_country", "Expected a code of ISO 3166-1 alpha-2 such as US or DE.") }
+        });
+        let founded_year = members.optional("founded_year", |place, value| place.integer(value, 1000, 2999));
+        let status = members.optional("status", read::choice).unwrap_or(CompanyStatus::Draft);
+        let categories = members.optional("categories", |place, value| {
+            let categories = place.list(value, 50, read::reference)?;
+            place.distinct(&categories, Clone::clone);
+            Some(categories)
+        });
+        members.finish();
+        Some(CompanyDocument {
+            slug,
+            name: name?,
+            description,
+            website,
+            country,
+            // The bounds above fit.
+            founded_year: founded_year.and_then(|year| i16::try_from(year).ok()),
+            status,
+            categories: categories.unwrap_or_default(),
+        })
+    }
+}
+
+impl Entity for CompanyDocument<Uuid> {
+    const KIND: Kind = Kind::Company;
+    type Written = CompanyDocument;
+    type Shown = CompanyDocument<String>;
+
+    fn wanted_slug(written: &CompanyDocument) -> Option<&Slug> {
+        written.slug.as_ref()
+    }
+
+    fn written_name(written: &CompanyDocument) -> &Name {
+        &written.name
+    }
+
+    fn references(written: &CompanyDocument, add: &mut dyn FnMut(Kind, &Reference)) {
+        written.categories.iter().for_each(|category| add(Kind::Category, category));
+    }
+
+    fn resolve(written: CompanyDocument, slug: Slug, names: &mut Names) -> Self {
+        let CompanyDocument { slug: _, name, description, website, country, founded_year, status, categories } = written;
+        let categories = names.id_set(Kind::Category, &categories, "categories");
+        CompanyDocument { slug: Some(slug), name, description, website, country, founded_year, status, categories }
+    }
+
+    fn shown(&self, names: &Names) -> CompanyDocument<String> {
+        let CompanyDocument { slug, name, description, website, country, founded_year, status, categories } = self.clone();
+        let categories = names.sorted_slugs(&categories);
+        CompanyDocument { slug, name, description, website, country, founded_year, status, categories }
+    }
+
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn is_public(&self) -> bool {
+        self.status == CompanyStatus::Published
+    }
+
+    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
+        // Two statements: what hangs on a row is read after its lock is held, by a snapshot that sees what its last
+        // holder committed.
+        sqlx::query!("select id from companies where id = any($1) order by id for no key update", ids).fetch_all(&mut *conn).await?;
+        let rows = sqlx::query!(
+            r#"
+            select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version,
+                   k.published_at as "published_at: Timestamp", k.deleted_at is not null as "deleted!",
+                   array(select l.category_id from company_categories l where l.company_id = k.id order by l.category_id) as "categories!"
+              from companies k where k.id = any($1)
+            "#,
+            ids
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows.into_iter().map(|row| {
+            let status = CompanyStatus::ALL.iter().find(|status| status.as_str() == row.status);
+            let slug = Slug::parse(&row.slug).map_err(Error::internal)?;
+            let document = CompanyDocument {
+                slug: Some(slug.clone()),
+                name: Name::parse(&row.name).map_err(Error::internal)?,
+                description: row.description,
+                website: row.website,
+                country: row.country,
+                founded_year: row.founded_year,
+                status: *status.ok_or_else(|| Error::internal("a status that this version does not know"))?,
+                categories: row.categories,
+            };
+            Ok((row.id, Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted }))
+        });
+        stored.collect()
+    }
+
+    async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            r#"
+            insert into companies (id, slug, name, name_key, description, website, country, founded_year, status, published_at,
+                                   version, revision_id, created_at, updated_at)
+            select id, slug, name, name_key, description, website, country, founded_year, status, published_at,
+                   version, revision_id, $13, $13
+              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[],
+                          $9::text[], $10::timestamptz[], $11::bigint[], $12::uuid[])
+                as k (id, slug, name, name_key, description, website, country, founded_year, status, published_at, version, revision_id)
+            on conflict (id) do update set
+                name = excluded.name, name_key = excluded.name_key, description = excluded.description,
+                website = excluded.website, country = excluded.country, founded_year = excluded.founded_year,
+                status = excluded.status, published_at = excluded.published_at, version = excluded.version,
+                revision_id = excluded.revision_id, updated_at = excluded.updated_at
+            "#,
+            &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.slug.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.name.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.name.key()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.description.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.after.website.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+            &rows.iter().map(|row| row.after.country.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+            &rows.iter().map(|row| row.after.founded_year).collect::<Vec<_>>() as &[Option<i16>],
+            &rows.iter().map(|row| row.after.status.as_str()).collect::<Vec<_>>() as &[&str],
+            &rows.iter().map(|row| row.published_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+            &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
+            rows.first().map(|row| row.at) as Option<Timestamp>
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    async fn link(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
+        let changed: Vec<_> = Row::changed(rows, |document| &document.categories).collect();
+        let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
+        sqlx::query!("delete from company_categories where company_id = any($1)", &owners).execute(&mut *conn).await?;
+        let links = changed.iter().flat_map(|row| row.after.categories.iter().map(|category| (row.id, *category)));
+        let (companies, categories): (Vec<Uuid>, Vec<Uuid>) = links.unzip();
+        sqlx::query!(
+            "insert into company_categories (company_id, category_id) select * from unnest($1::uuid[], $2::uuid[])",
+            &companies,
+            &categories
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    async fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update companies k set slug = n.slug from unnest($1::uuid[], $2::text[]) as n (id, slug) where k.id = n.id",
+            ids,
+            slugs
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    fn touch(row: &Row<Self>, touched: &mut Touched) {
+        let (was, is) = (row.was_public(), row.after.is_public());
+        if !was && !is {
+            return;
+        }
+        let (id, after) = (row.id, &row.after);
+        let before = row.before.as_ref().map(|before| &before.document);
+        let shown = |document: &Self| {
+            let CompanyDocument { slug, name, description, website, country, founded_year: _, status, categories: _ } = document.clone();
+            (slug, name, description, website, country, status)
+        };
+        touched.key(format!("company:{id}"));
+        if before.is_none_or(|before| shown(before) != shown(after)) {
+            touched.key(format!("company:{id}/card"));
+        }
+        if was != is {
+            touched.flip();
+            touched.key("categories".into());
+        }
+        if was != is || before.is_none_or(|before| before.slug != after.slug) {
+            row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:company/{slug}")));
+        }
+        let listed = was != is || before.is_none_or(|before| before.name != after.name);
+        if listed {
+            touched.key("companies".into());
+        }
+        let old = before.map(|before| before.categories.as_slice()).unwrap_or_default();
+        for category in old.iter().chain(&after.categories) {
+            if listed || !(old.contains(category) && after.categories.contains(category)) {
+                touched.key(format!("category:{category}/companies"));
+                touched.key("categories".into());
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! `GET /companies`: published companies by name; those of a category; those of a term, in the order of its page.
+
+use actix_web::{get, web::Data};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::CompanyCard;
+use crate::{
+    app::State,
+    categories,
+    changes::{Keys, Seen},
+    editorial::Kind,
+    error::Error,
+    http::{
+        answer::Answer,
+        auth::Reader,
+        paging::{After, Page},
+        query::Query,
+        slug::Slug,
+    },
+    openapi::{ListErrors, TAG_COMPANIES},
+    postgres,
+};
+
+/// How many companies a term's page shows.
+const ON_TERM_PAGE: i64 = 12;
+
+/// One page of companies.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CompanyList {
+    #[schema(max_items = 100)]
+    pub items: Vec<CompanyCard>,
+    /// Where the next page begins: send it as `cursor`. `null` on the last page.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// How many companies the list has on all its pages.
+    #[schema(minimum = 0, example = 10)]
+    pub total: i64,
+}
+
+/// The first companies of a list, as they show on another entity's page.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CompanyExcerpt {
+    #[schema(max_items = 20)]
+    pub items: Vec<CompanyCard>,
+    /// How many companies the whole list has.
+    #[schema(minimum = 0, example = 9)]
+    pub total: i64,
+    /// The address of those that are not shown here; `null` where all are.
+    #[schema(required, format = "uri-reference", example = "/companies?term=foundation-model&cursor=7b22…")]
+    pub rest: Option<String>,
+}
+
+/// A place in a list of companies: those linked to the term (rank 0) stand before those of its category (rank 1).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Key {
+    rank: i32,
+    name_key: String,
+}
+
+/// List companies
+///
+/// Published companies by name, in pages. With `term`, the companies linked to the term come first, then those of its
+/// category: the order in which the term's page begins.
+#[utoipa::path(
+    operation_id = "list_companies",
+    tag = TAG_COMPANIES,
+    params(
+        ("category" = Option<String>, Query, description = "Only companies that name this category: a slug of the day or a former one.", example = "core-concepts", max_length = 100),
+        ("term" = Option<String>, Query, description = "Only companies linked to this term or to its category: a slug of the day or a former one.", example = "foundation-model", max_length = 100),
+        ("limit" = Option<i64>, Query, description = "How many items a page has.", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
+    ),
+    responses((status = 200, description = "One page of companies; the `Link` header has the address of the next one.", body = CompanyList), ListErrors),
+    security((), ("bearer" = []))
+)]
+#[get("/companies")]
+pub async fn list_companies(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
+    let category = query.slug("category");
+    let term = query.slug("term");
+    let filters = [("category", category.as_ref().map(Slug::as_str)), ("term", term.as_ref().map(Slug::as_str))];
+    let page = Page::take(&mut query, "/companies", &filters);
+    query.finish()?;
+    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut keys = Keys::default();
+    let category = match &category {
+        Some(slug) => categories::with_descendants(&mut snapshot, slug).await?.first().copied(),
+        None => None,
+    };
+    category.iter().for_each(|id| keys.add(format!("category:{id}/companies")));
+    let mut found = match (&term, category) {
+        (Some(slug), category) => {
+            let term = find_term(&mut snapshot, slug).await?;
+            keys.add(format!("term:{}", term.id));
+            keys.add(format!("category:{}/companies", term.category_id));
+            of_term(&mut snapshot, &term, category, &page).await?
+        }
+        (None, Some(category)) => of_category(&mut snapshot, category, &page).await?,
+        (None, None) => {
+            keys.add("companies".into());
+            all(&mut snapshot, &page).await?
+        }
+    };
+    let number = postgres::position(&mut snapshot).await?;
+    let next_cursor = page.cut(&mut found.rows, Row::after);
+    let items: Vec<CompanyCard> = found.rows.into_iter().map(|row| row.card.0).collect();
+    items.iter().for_each(|card| card.add_keys(&mut keys));
+    let next = next_cursor.as_deref().map(|cursor| page.address(cursor));
+    let seen = Seen { position: state.position(number), keys };
+    Ok(Answer::json(&CompanyList { items, next_cursor, total: found.total }, None, seen)?.with_next(next))
+}
+
+/// The first companies of a category, for the category's page.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, category: Uuid) -> Result<CompanyExcerpt, Error> {
+    let page = Page::first("/companies", &[("category", Some(slug))], 20);
+    let mut found = of_category(snapshot, category, &page).await?;
+    let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
+    Ok(CompanyExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
+}
+
+/// The first companies of a term, which its page read in its own round trip, with the address of the rest. `linked` of
+/// them are the term's own; `last_key` is the name key of the last.
+#[must_use]
+pub fn excerpt_of_term(slug: &str, items: Vec<CompanyCard>, linked: i64, last_key: Option<String>, total: i64) -> CompanyExcerpt {
+    let page = Page::first("/companies", &[("term", Some(slug))], crate::http::paging::DEFAULT_LIMIT);
+    let shown = i64::try_from(items.len()).unwrap_or(total);
+    let rest = match (items.last(), last_key) {
+        (Some(last), Some(name_key)) if shown < total => {
+            let key = Key { rank: i32::from(linked < ON_TERM_PAGE), name_key };
+            page.address_after(After { key, id: last.id })
+        }
+        _ => None,
+    };
+    CompanyExcerpt { items, total, rest }
+}
+
+struct Term {
+    id: Uuid,
+    category_id: Uuid,
+}
+
+async fn find_term(conn: &mut PgConnection, slug: &Slug) -> Result<Term, Error> {
+    let found = sqlx::query_as!(
+        Term,
+        r#"
+        select t.id, t.category_id from slug_history h join terms t on t.id = h.entity
+         where h.kind = 'term' and h.slug = $1 and h.public and t.deleted_at is null and t.status <> 'draft'
+        "#,
+        slug.as_str()
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match found {
+        Some(term) => Ok(term),
+        None => Err(categories::unknown_filter(conn, Kind::Term, slug).await?),
+    }
+}
+
+struct Found {
+    rows: Vec<Row>,
+    total: i64,
+}
+
+struct Row {
+    id: Uuid,
+    rank: i32,
+    name_key: String,
+    card: Json<CompanyCard>,
+}
+
+impl Row {
+    fn after(&self) -> After<Key> {
+        After { key: Key { rank: self.rank, name_key: self.name_key.clone() }, id: self.id }
+    }
+}
+
+/// Before every company there is: no name key is empty.
+fn begin(page: &Page<Key>) -> (i32, &str, Uuid) {
+    page.after.as_ref().map_or((0, "", Uuid::nil()), |after| (after.key.rank, &after.key.name_key, after.id))
+}
+
+async fn all(conn: &mut PgConnection, page: &Page<Key>) -> Result<Found, sqlx::Error> {
+    let (_, key, id) = begin(page);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select id as "id!", 0 as "rank!", name_key as "name_key!", card as "card!: Json<CompanyCard>"
+          from company_cards
+         where (name_key, id) > ($1, $2)
+         order by name_key, id
+         limit $3
+        "#,
+        key,
+        id,
+        page.limit + 1
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(r#"select count(*) as "total!" from companies where status = 'published' and deleted_at is null"#)
+        .fetch_one(conn)
+        .await?;
+    Ok(Found { rows, total })
+}
+
+async fn of_category(conn: &mut PgConnection, category: Uuid, page: &Page<Key>) -> Result<Found, sqlx::Error> {
+    let (_, key, id) = begin(page);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select k.id as "id!", 0 as "rank!", k.name_key as "name_key!", k.card as "card!: Json<CompanyCard>"
+          from company_categories l join company_cards k on k.id = l.company_id
+         where l.category_id = $1 and (k.name_key, k.id) > ($2, $3)
+         order by k.name_key, k.id
+         limit $4
+        "#,
+        category,
+        key,
+        id,
+        page.limit + 1
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"
+        select count(*) as "total!" from company_categories l join companies k on k.id = l.company_id
+         where l.category_id = $1 and k.status = 'published' and k.deleted_at is null
+        "#,
+        category
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Found { rows, total })
+}
+
+/// The union of the term's own companies and those of its category, narrowed to another category where asked.
+async fn of_term(conn: &mut PgConnection, term: &Term, category: Option<Uuid>, page: &Page<Key>) -> Result<Found, sqlx::Error> {
+    let (rank, key, id) = begin(page);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select f.id as "id!", f.rank as "rank!", f.name_key as "name_key!", c.card as "card!: Json<CompanyCard>"
+          from (select k.id, k.name_key, l.rank
+                  from (select company_id, min(rank) as rank
+                          from (select company_id, 0 as rank from term_companies where term_id = $1
+                                union all
+                                select company_id, 1 from company_categories where category_id = $2) both_ways
+                         group by company_id) l
+                  join companies k on k.id = l.company_id and k.status = 'published' and k.deleted_at is null
+                 where (l.rank, k.name_key, k.id) > ($3, $4, $5)
+                   and ($6::uuid is null
+                        or exists (select from company_categories o where o.company_id = k.id and o.category_id = $6))
+                 order by l.rank, k.name_key, k.id
+                 limit $7) f
+          join company_cards c on c.id = f.id
+         order by f.rank, f.name_key, f.id
+        "#,
+        term.id,
+        term.category_id,
+        rank,
+        key,
+        id,
+        category,
+        page.limit + 1
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"
+        select count(*) as "total!"
+          from (select company_id from term_companies where term_id = $1
+                union
+                select company_id from company_categories where category_id = $2) l
+          join companies k on k.id = l.company_id and k.status = 'published' and k.deleted_at is null
+         where $3::uuid is null or exists (select from company_categories o where o.company_id = k.id and o.category_id = $3)
+        "#,
+        term.id,
+        term.category_id,
+        category
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Found { rows, total })
+}

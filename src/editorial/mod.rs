@@ -1,0 +1,156 @@
+//! What terms, categories and companies share as things that editors write: documents, and the one write.
+//!
+//! A resource's module says what its document is and how its rows are stored ([`Entity`]); this module brings many
+//! documents of all three kinds into the database at once, as one transaction with its revisions and changes.
+
+pub mod document;
+mod resolve;
+mod touch;
+mod write;
+
+pub use resolve::Names;
+pub use touch::Touched;
+pub use write::{Write, write};
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    categories::CategoryDocument, clock::Timestamp, companies::CompanyDocument, error::Error, http::slug::Slug, names::Name,
+    terms::TermDocument,
+};
+
+/// The three kinds of entity, spelled as in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Term,
+    Category,
+    Company,
+}
+
+impl Kind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Term => "term",
+            Kind::Category => "category",
+            Kind::Company => "company",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Kind::Term, Kind::Category, Kind::Company].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Whether an edit makes an entity or replaces the document of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    New,
+    Existing(Uuid),
+}
+
+/// One document for one entity. Its references may name what another edit of the same write makes.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    Term(Target, TermDocument),
+    Category(Target, CategoryDocument),
+    Company(Target, CompanyDocument),
+}
+
+/// What became of an edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    pub id: Uuid,
+    pub slug: Slug,
+    /// The entity's version after it; the same as before where the edit changed nothing.
+    pub version: i64,
+    pub changed: bool,
+}
+
+/// An entity as it is in the database, locked by this transaction.
+#[derive(Debug, Clone)]
+pub struct Stored<D> {
+    pub slug: Slug,
+    pub document: D,
+    pub version: i64,
+    pub published_at: Option<Timestamp>,
+    pub deleted: bool,
+}
+
+/// A document about to be stored: `before` is what it replaces.
+#[derive(Debug)]
+pub struct Row<D> {
+    pub id: Uuid,
+    pub slug: Slug,
+    pub before: Option<Stored<D>>,
+    pub after: D,
+    pub version: i64,
+    pub revision_id: Uuid,
+    pub published_at: Option<Timestamp>,
+    pub at: Timestamp,
+}
+
+impl<D: Entity> Row<D> {
+    #[must_use]
+    pub fn was_public(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| !before.deleted && before.document.is_public())
+    }
+
+    /// The slug that it had, where this write changes it.
+    #[must_use]
+    pub fn former_slug(&self) -> Option<&Slug> {
+        self.before.as_ref().map(|before| &before.slug).filter(|former| **former != self.slug)
+    }
+
+    /// The owners of these rows whose part of the document changed, and so is written anew.
+    pub fn changed<'r, T: PartialEq + 'r>(rows: &'r [Self], part: impl Fn(&'r D) -> T + Copy + 'r) -> impl Iterator<Item = &'r Self>
+    where
+        D: 'r,
+    {
+        rows.iter().filter(move |row| match &row.before {
+            Some(before) => part(&before.document) != part(&row.after),
+            None => true,
+        })
+    }
+}
+
+/// A kind's document with its references resolved to ids: what the write compares, and stores in sets.
+///
+/// Adding a member to a kind touches its implementation of this alone.
+pub trait Entity: Clone + PartialEq + Sized {
+    const KIND: Kind;
+    /// The document as it came, with references as they were written.
+    type Written: Clone;
+    /// The document as a revision keeps it, with references as slugs of the day.
+    type Shown: Serialize;
+
+    /// The slug that the document asks for; `None` makes one from the name.
+    fn wanted_slug(written: &Self::Written) -> Option<&Slug>;
+    fn written_name(written: &Self::Written) -> &Name;
+    /// All that the document refers to, so that it can be looked up at once.
+    fn references(written: &Self::Written, add: &mut dyn FnMut(Kind, &document::Reference));
+    /// References become ids; an unknown one is a fault at its pointer.
+    fn resolve(written: Self::Written, slug: Slug, names: &mut Names) -> Self;
+    /// Ids become slugs of the day.
+    fn shown(&self, names: &Names) -> Self::Shown;
+
+    fn name(&self) -> &Name;
+    /// Whether anyone may see it, as long as it is not deleted.
+    fn is_public(&self) -> bool;
+
+    /// Locks the rows in the order of their ids, then reads what they hold.
+    fn load(conn: &mut PgConnection, ids: &[Uuid]) -> impl Future<Output = Result<HashMap<Uuid, Stored<Self>>, Error>>;
+    /// Inserts or updates the entities' own rows, all but a changed slug.
+    fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> impl Future<Output = Result<(), sqlx::Error>>;
+    /// Writes what hangs on the entities: called once the entities of all kinds are there.
+    fn link(conn: &mut PgConnection, rows: &[Row<Self>]) -> impl Future<Output = Result<(), sqlx::Error>>;
+    /// Changed slugs, last before the head: an update of a referenced key would hold up others' links to the row.
+    fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String]) -> impl Future<Output = Result<(), sqlx::Error>>;
+    /// Names the keys that the change touches.
+    fn touch(row: &Row<Self>, touched: &mut Touched);
+}

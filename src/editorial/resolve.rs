@@ -1,0 +1,169 @@
+//! What the slugs and ids in documents stand for: what is in the database, and what this write makes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Kind, document::Reference};
+use crate::{error::Fault, http::slug::Slug};
+
+/// Entities by the names that documents use for them.
+#[derive(Debug, Default)]
+pub struct Names {
+    ids: HashMap<(Kind, Reference), Uuid>,
+    /// The slug of the day of each entity that is referred to.
+    slugs: HashMap<Uuid, Slug>,
+    closest: HashMap<(Kind, Reference), Vec<String>>,
+    /// Of the document that is being resolved.
+    faults: Vec<Fault>,
+}
+
+impl Names {
+    /// What documents refer to, looked up at once: by slug of the day, former slug, or id.
+    pub(super) async fn look_up(conn: &mut PgConnection, references: &BTreeSet<(Kind, Reference)>) -> Result<Self, sqlx::Error> {
+        let (mut kinds, mut slugs, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for (kind, reference) in references {
+            kinds.push(kind.as_str());
+            match reference {
+                Reference::Slug(slug) => (slugs.push(Some(slug.as_str())), ids.push(None)),
+                Reference::Id(id) => (slugs.push(None), ids.push(Some(*id))),
+            };
+        }
+        let found = sqlx::query!(
+            r#"
+            with asked as materialized (
+                select * from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as asked (kind, slug, id, at)
+            ),
+            found as (
+                select a.at, a.kind, h.entity as id
+                  from asked a join slug_history h on h.kind = a.kind and h.slug = a.slug
+                union all
+                select a.at, a.kind, a.id from asked a where a.id is not null
+            )
+            select f.at as "at!", e.id as "id!", e.slug as "slug!"
+              from found f
+              join lateral (
+                  select t.id, t.slug from terms t where f.kind = 'term' and t.id = f.id
+                  union all
+                  select c.id, c.slug from categories c where f.kind = 'category' and c.id = f.id
+                  union all
+                  select k.id, k.slug from companies k where f.kind = 'company' and k.id = f.id
+              ) e on true
+            "#,
+            &kinds as &[&str],
+            &slugs as &[Option<&str>],
+            &ids as &[Option<Uuid>]
+        )
+        .fetch_all(conn)
+        .await?;
+        let mut names = Names::default();
+        let references: Vec<_> = references.iter().collect();
+        for row in found {
+            let asked = usize::try_from(row.at - 1).ok().and_then(|at| references.get(at));
+            if let (Some(asked), Ok(slug)) = (asked, Slug::parse(&row.slug)) {
+                names.ids.insert((*asked).clone(), row.id);
+                names.slugs.insert(row.id, slug);
+            }
+        }
+        Ok(names)
+    }
+
+    /// What this write makes or renames can be referred to as well.
+    pub(super) fn add(&mut self, kind: Kind, slug: &Slug, id: Uuid) {
+        self.ids.insert((kind, Reference::Slug(slug.clone())), id);
+        self.ids.insert((kind, Reference::Id(id)), id);
+        self.slugs.insert(id, slug.clone());
+    }
+
+    /// The closest slugs to those that don't exist, for their faults.
+    pub(super) async fn look_up_closest(&mut self, conn: &mut PgConnection, references: &BTreeSet<(Kind, Reference)>) -> Result<(), sqlx::Error> {
+        // A file with thousands of dead references needs a few hints, not thousands of searches.
+        const MOST: usize = 100;
+        let missing = references.iter().filter(|asked| !self.ids.contains_key(*asked)).take(MOST);
+        for (kind, reference) in missing.cloned().collect::<Vec<_>>() {
+            let closest = closest(conn, kind, &reference.to_string()).await?;
+            self.closest.insert((kind, reference), closest);
+        }
+        Ok(())
+    }
+
+    /// The faults of the document that has just been resolved.
+    pub(super) fn take_faults(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.faults)
+    }
+
+    /// The entity that a reference at `pointer` stands for; a fault where there is none.
+    pub fn id(&mut self, kind: Kind, reference: &Reference, pointer: impl FnOnce() -> String) -> Option<Uuid> {
+        let asked = (kind, reference.clone());
+        if let Some(id) = self.ids.get(&asked) {
+            return Some(*id);
+        }
+        let closest = self.closest.get(&asked).map(Vec::as_slice).unwrap_or_default();
+        let hint = match closest.first() {
+            Some(slug) => format!("; did you mean \"{slug}\"?"),
+            None => ".".into(),
+        };
+        let detail = format!("There is no {} \"{reference}\"{hint}", kind.as_str());
+        self.faults.push(Fault::body(pointer(), "unknown_reference", detail));
+        None
+    }
+
+    /// The entities of a list of references, each once, in the order of the list.
+    pub fn ids(&mut self, kind: Kind, references: &[Reference], member: &str) -> Vec<Uuid> {
+        let mut ids = Vec::with_capacity(references.len());
+        for (index, reference) in references.iter().enumerate() {
+            let Some(id) = self.id(kind, reference, || format!("/{member}/{index}")) else { continue };
+            // A slug and an id, or a former slug, may name one entity twice; that is one link.
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// A set of references: order does not matter, so it is kept by id.
+    pub fn id_set(&mut self, kind: Kind, references: &[Reference], member: &str) -> Vec<Uuid> {
+        let mut ids = self.ids(kind, references, member);
+        ids.sort_unstable();
+        ids
+    }
+
+    pub fn fault(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
+        self.faults.push(Fault::body(pointer, code, detail));
+    }
+
+    /// The slug of the day of an entity that a document refers to.
+    #[must_use]
+    pub fn slug(&self, id: Uuid) -> String {
+        self.slugs.get(&id).map_or_else(|| id.to_string(), ToString::to_string)
+    }
+
+    #[must_use]
+    pub fn slugs(&self, ids: &[Uuid]) -> Vec<String> {
+        ids.iter().map(|id| self.slug(*id)).collect()
+    }
+
+    #[must_use]
+    pub fn sorted_slugs(&self, ids: &[Uuid]) -> Vec<String> {
+        let mut slugs = self.slugs(ids);
+        slugs.sort_unstable();
+        slugs
+    }
+}
+
+/// Up to three slugs of the day, drafts included, that are spelt most like `text`: for those who may write.
+async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        select h.slug from slug_history h
+         where h.kind = $1 and h.slug % $2
+         order by similarity(h.slug, $2) desc, h.slug
+         limit 3
+        "#,
+        kind.as_str(),
+        text
+    )
+    .fetch_all(conn)
+    .await
+}

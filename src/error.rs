@@ -1,0 +1,296 @@
+//! What can go wrong, as an answer: a closed [`Error`], and [`Problem`], the RFC 9457 body that each becomes.
+//!
+//! [`PROBLEMS`] is the one table of codes, statuses and explanations; `/problems/{code}` serves it, and each problem's
+//! `type` leads there. Errors are turned into bytes, and logged, in one place: the boundary in [`app`](crate::app).
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::changes::Seen;
+
+/// A kind of problem: what its `type` leads to.
+#[derive(Debug)]
+pub struct ProblemType {
+    pub code: &'static str,
+    pub status: StatusCode,
+    pub title: &'static str,
+    /// For a person: what it means, and what to do.
+    pub explanation: &'static str,
+}
+
+macro_rules! problems {
+    ($($name:ident = $code:literal $status:ident $title:literal: $explanation:literal)*) => {
+        $(pub const $name: &ProblemType = &ProblemType {
+            code: $code, status: StatusCode::$status, title: $title, explanation: $explanation,
+        };)*
+        /// Every problem that this service can answer with, by status.
+        pub const PROBLEMS: &[&ProblemType] = &[$($name),*];
+    };
+}
+
+problems! {
+    BAD_REQUEST = "bad_request" BAD_REQUEST "The request can't be read":
+        "A parameter, a header or the syntax of the body is wrong. `errors` lists every mistake with its place, the rule, \
+         and what would pass. Correct them and send the request again."
+    INVALID_TOKEN = "invalid_token" UNAUTHORIZED "The token is not valid":
+        "The `Authorization` header is not `Bearer tb_…`, or its token is unknown, expired or revoked. Public reads need no \
+         token: leave the header out, or ask an administrator for a new token."
+    NOT_FOUND = "not_found" NOT_FOUND "Nothing is here":
+        "No such address, or nothing public under this slug. `suggestions` names the closest slugs, where there are any."
+    METHOD_NOT_ALLOWED = "method_not_allowed" METHOD_NOT_ALLOWED "The method is not allowed here":
+        "The address exists, but not for this method. The `Allow` header lists the methods that it has."
+    NOT_ACCEPTABLE = "not_acceptable" NOT_ACCEPTABLE "No acceptable form":
+        "The `Accept-Encoding` header refuses every coding that this service has, the plain one included. Allow one of br, \
+         gzip and identity."
+    CONFLICT = "conflict" CONFLICT "Something stands in the way":
+        "The change clashes with what is there: a name or a slug that is taken, or a status that can't be taken back. \
+         `conflicts` names what stands in the way. Change one of the two, then write again."
+    GONE = "gone" GONE "It was here, and is deleted":
+        "This entity was public and has been deleted. Remove links to it."
+    CONTENT_TOO_LARGE = "content_too_large" PAYLOAD_TOO_LARGE "The body is too large":
+        "The body of the request is larger than the limit. Send it in smaller parts."
+    URI_TOO_LONG = "uri_too_long" URI_TOO_LONG "The address is too long":
+        "Path and query together may have 4,096 bytes. Shorten the query."
+    INVALID_DOCUMENT = "invalid_document" UNPROCESSABLE_ENTITY "The document breaks a rule":
+        "The document can be read, but is not valid. `errors` lists every mistake with its JSON pointer, the rule, and what \
+         would pass. Nothing was written."
+    INTERNAL_ERROR = "internal_error" INTERNAL_SERVER_ERROR "The service failed":
+        "This is a defect of the service, not of the request; it has been logged under the `X-Request-Id` of the answer. \
+         Report that id."
+    UNAVAILABLE = "unavailable" SERVICE_UNAVAILABLE "Not available just now":
+        "The database does not answer, or there is more work than the service can do. `Retry-After` says in how many \
+         seconds to try again; nothing was written."
+    TIMED_OUT = "timed_out" SERVICE_UNAVAILABLE "The request took too long":
+        "The service gave up on this request to keep others quick. Try again later, or ask for less at once."
+}
+
+/// One mistake of a request, with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Fault {
+    /// Where the mistake is: `body`, `query`, `path` or `header`.
+    #[serde(rename = "in")]
+    #[schema(example = "query")]
+    pub place: String,
+    /// In a body: the JSON pointer of the member (RFC 6901); the empty string is the whole document.
+    #[schema(required, example = json!(null))]
+    pub pointer: Option<String>,
+    /// In a query, path or header: the parameter's name.
+    #[schema(required, example = "limit")]
+    pub parameter: Option<String>,
+    /// The rule that is broken, for programs. More may come: `required`, `wrong_type`, `unknown_member`,
+    /// `unknown_parameter`, `unknown_value`, `unknown_reference`, `out_of_range`, `too_short`, `too_long`, `too_many`,
+    /// `duplicate`, `control_character`, `not_a_slug`, `not_a_day`, `not_a_web_address`, `bad_cursor`, `cycle` …
+    #[schema(example = "out_of_range")]
+    pub code: String,
+    /// The rule, and what would pass, for a person.
+    #[schema(example = "Expected a whole number from 1 to 100.")]
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn body(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Fault { place: "body".into(), pointer: Some(pointer.into()), parameter: None, code: code.into(), detail: detail.into() }
+    }
+
+    pub fn query(parameter: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Fault { place: "query".into(), pointer: None, parameter: Some(parameter.into()), code: code.into(), detail: detail.into() }
+    }
+
+    pub fn header(name: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Fault { place: "header".into(), pointer: None, parameter: Some(name.into()), code: code.into(), detail: detail.into() }
+    }
+}
+
+/// What stands in the way of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Conflict {
+    /// `term`, `category` or `company`; more may come.
+    #[schema(example = "term")]
+    pub kind: String,
+    #[schema(example = "foundation-model")]
+    pub slug: String,
+    #[schema(example = "Foundation Model")]
+    pub name: String,
+}
+
+/// An error's body (RFC 9457, `application/problem+json`). All lists are always there.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Leads to the explanation of this kind of problem, relative to this service.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference", example = "/problems/bad_request")]
+    pub kind: String,
+    /// The kind of problem, in words.
+    #[schema(example = "The request can't be read")]
+    pub title: String,
+    /// The HTTP status.
+    #[schema(example = 400, minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What happened this time, and what to do.
+    #[schema(example = "limit: Expected a whole number from 1 to 100.")]
+    pub detail: String,
+    /// The path of the request.
+    #[schema(format = "uri-reference", example = "/terms")]
+    pub instance: String,
+    /// The kind of problem, for programs: the last segment of `type`. More may come.
+    #[schema(example = "bad_request")]
+    pub code: String,
+    /// Every mistake of the request; empty where the request as such was right.
+    #[schema(max_items = 1000)]
+    pub errors: Vec<Fault>,
+    /// The closest slugs to one that does not exist.
+    #[schema(max_items = 5, example = json!([]))]
+    pub suggestions: Vec<String>,
+    /// What stands in the way of the change.
+    #[schema(max_items = 1000, example = json!([]))]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Everything that a handler can fail with. Each variant says its status.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 400: syntax or parameters.
+    #[error("{}", summary(.0))]
+    BadRequest(Vec<Fault>),
+    /// 401: a token that does not open anything.
+    #[error("The token in the Authorization header is not valid: {0}.")]
+    InvalidToken(&'static str),
+    /// 404: no such entity, as of the position at which it was looked for.
+    #[error("{}", not_found(.suggestions))]
+    NoEntity { suggestions: Vec<String>, seen: Seen },
+    /// 404: no such address.
+    #[error("There is no such address; / lists what there is.")]
+    NoAddress,
+    /// 405, with the methods that the address has.
+    #[error("This address knows the methods {allow}.")]
+    MethodNotAllowed { allow: String },
+    /// 406: no coding is left.
+    #[error("Accept-Encoding refuses br, gzip and identity; allow one of them.")]
+    NotAcceptable,
+    /// 409 where conflicts alone stand in the way of a write, else 422.
+    #[error("{}", summary(.faults))]
+    Refused { faults: Vec<Fault>, conflicts: Vec<Conflict> },
+    /// 410: was public and is deleted, as of the position at which it was looked for.
+    #[error("It was deleted.")]
+    Gone { seen: Seen },
+    /// 414: path and query beyond their bound.
+    #[error("Path and query have {0} bytes; at most 4096 are read.")]
+    UriTooLong(usize),
+    /// 503: the database does not answer, or has no room.
+    #[error("The database does not answer; try again in a moment.")]
+    Unavailable(#[source] sqlx::Error),
+    /// 503: the request's own deadline has passed.
+    #[error("The request was given up after {0} seconds.")]
+    TimedOut(u64),
+    /// 500: a defect of ours. The cause is logged, and never shown.
+    #[error("The service failed; the log has the cause under this request's id.")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What the framework refused before a handler ran, by its status.
+    #[error("{detail}")]
+    Framework { problem: &'static ProblemType, detail: String },
+}
+
+fn summary(faults: &[Fault]) -> String {
+    let Some(first) = faults.first() else { return "The request is not valid.".into() };
+    let place = first.pointer.as_deref().or(first.parameter.as_deref()).unwrap_or_default();
+    let place = if place.is_empty() { &first.place } else { place };
+    match faults.len() {
+        1 => format!("{place}: {}", first.detail),
+        n => format!("{place}: {} (and {} more)", first.detail, n - 1),
+    }
+}
+
+fn not_found(suggestions: &[String]) -> String {
+    match suggestions.first() {
+        Some(first) => format!("There is nothing under this slug; did you mean {first}?"),
+        None => "There is nothing under this slug.".into(),
+    }
+}
+
+impl Error {
+    #[must_use]
+    pub fn problem_type(&self) -> &'static ProblemType {
+        match self {
+            Error::BadRequest(_) => BAD_REQUEST,
+            Error::InvalidToken(_) => INVALID_TOKEN,
+            Error::NoEntity { .. } | Error::NoAddress => NOT_FOUND,
+            Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
+            Error::NotAcceptable => NOT_ACCEPTABLE,
+            Error::Refused { faults, conflicts } if faults.len() == conflicts.len() => CONFLICT,
+            Error::Refused { .. } => INVALID_DOCUMENT,
+            Error::Gone { .. } => GONE,
+            Error::UriTooLong(_) => URI_TOO_LONG,
+            Error::Unavailable(_) => UNAVAILABLE,
+            Error::TimedOut(_) => TIMED_OUT,
+            Error::Internal(_) => INTERNAL_ERROR,
+            Error::Framework { problem, .. } => problem,
+        }
+    }
+
+    /// The answer's body, for a request to `instance` (its path).
+    #[must_use]
+    pub fn problem(&self, instance: &str) -> Problem {
+        let kind = self.problem_type();
+        let (errors, suggestions, conflicts) = match self {
+            Error::BadRequest(faults) => (faults.clone(), vec![], vec![]),
+            Error::Refused { faults, conflicts } => (faults.clone(), vec![], conflicts.clone()),
+            Error::NoEntity { suggestions, .. } => (vec![], suggestions.clone(), vec![]),
+            _ => (vec![], vec![], vec![]),
+        };
+        Problem {
+            kind: format!("/problems/{}", kind.code),
+            title: kind.title.into(),
+            status: kind.status.as_u16(),
+            detail: self.to_string(),
+            instance: instance.into(),
+            code: kind.code.into(),
+            errors,
+            suggestions,
+            conflicts,
+        }
+    }
+
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Internal(cause.into())
+    }
+
+    /// What the framework answered with `status`: a problem of that status, or the nearest one of its class.
+    #[must_use]
+    pub fn framework(status: StatusCode) -> Self {
+        let problem = match status {
+            StatusCode::NOT_FOUND => return Error::NoAddress,
+            StatusCode::PAYLOAD_TOO_LARGE => CONTENT_TOO_LARGE,
+            status if status.is_client_error() => BAD_REQUEST,
+            _ => INTERNAL_ERROR,
+        };
+        Error::Framework { problem, detail: problem.explanation.into() }
+    }
+}
+
+/// Only a status: the boundary in `app.rs` makes the body, since it knows the path.
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.problem_type().status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+/// A database that does not answer or has no room is `503`; all else that a query can fail with is a defect of ours,
+/// because a constraint that a request can break is looked for by name where it is written.
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let away = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+            // Classes of SQLSTATE: connection, resources, operator's intervention; 55P03 and 40… are locks that took too long.
+            sqlx::Error::Database(database) => database
+                .code()
+                .is_some_and(|code| ["08", "53", "57", "40", "55P03", "25P03"].iter().any(|class| code.starts_with(class))),
+            _ => false,
+        };
+        if away { Error::Unavailable(error) } else { Error::internal(error) }
+    }
+}

@@ -1,0 +1,111 @@
+//! A successful read as bytes with what it was made from, and the headers that follow from both.
+
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    web::{Bytes, Data},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{negotiate::Coding, precondition};
+use crate::{app::State, changes::Seen, error::Error};
+
+pub const TERMBASE_POSITION: HeaderName = HeaderName::from_static("termbase-position");
+pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// What a read answers: its bytes, the position and the keys that they were made from.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    bytes: Bytes,
+    /// The revision of the entity that the answer is about; lists have none.
+    revision: Option<Uuid>,
+    seen: Seen,
+    header: Option<(HeaderName, String)>,
+}
+
+impl Answer {
+    /// `200` with a JSON body.
+    ///
+    /// # Errors
+    /// Never in practice: wire types always serialise.
+    pub fn json(body: &impl Serialize, revision: Option<Uuid>, seen: Seen) -> Result<Self, Error> {
+        let bytes = serde_json::to_vec(body).map_err(Error::internal)?.into();
+        Ok(Answer { status: StatusCode::OK, bytes, revision, seen, header: None })
+    }
+
+    /// `308`: the entity's slug of the day is another.
+    #[must_use]
+    pub fn moved(location: String, seen: Seen) -> Self {
+        let header = Some((header::LOCATION, location));
+        Answer { status: StatusCode::PERMANENT_REDIRECT, bytes: Bytes::new(), revision: None, seen, header }
+    }
+
+    /// Adds `Link: <…>; rel="next"` (RFC 8288).
+    #[must_use]
+    pub fn with_next(mut self, next: Option<String>) -> Self {
+        self.header = next.map(|next| (header::LINK, format!("<{next}>; rel=\"next\"")));
+        self
+    }
+
+    fn respond(self, request: &HttpRequest) -> Result<HttpResponse, Error> {
+        let Answer { status, bytes, revision, seen, header } = self;
+        let mut response = HttpResponse::new(status);
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(Error::internal)?);
+        }
+        cache_headers(request, response.headers_mut(), &seen);
+        if status != StatusCode::OK {
+            // A browser keeps a bare 308 for ever: a rename there and back would loop.
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            return Ok(response);
+        }
+        let coding = Coding::of(request, bytes.len())?;
+        let tag = precondition::entity_tag(revision, &bytes, coding);
+        let known = precondition::none_match_names(request, &tag);
+        response.headers_mut().insert(header::ETAG, HeaderValue::from_str(&tag).map_err(Error::internal)?);
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if coding != Coding::Identity {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+        }
+        Ok(response.set_body(coding.encode(bytes).map_err(Error::internal)?).map_into_boxed_body())
+    }
+}
+
+impl Responder for Answer {
+    type Body = actix_web::body::BoxBody;
+
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        self.respond(request).unwrap_or_else(HttpResponse::from_error)
+    }
+}
+
+/// How long the answer may be kept, by whom, and what it was made from; the same on a `200`, a `404` and a `410`.
+pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen) {
+    // State is there in every app that `app::app` builds; without it, nothing may be kept.
+    let http = request.app_data::<Data<State>>().map(|state| &state.http);
+    let private = request.headers().contains_key(header::AUTHORIZATION) || request.headers().contains_key("termbase-after");
+    let cache_control = match http {
+        Some(http) if !private => http.cache_control.clone(),
+        _ => HeaderValue::from_static("private, no-store"),
+    };
+    headers.insert(header::CACHE_CONTROL, cache_control);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization, Termbase-After"));
+    // Both are made of hexadecimal digits, letters and punctuation of ASCII.
+    if let Ok(position) = HeaderValue::from_str(&seen.position.to_string()) {
+        headers.insert(TERMBASE_POSITION, position);
+    }
+    if http.is_some_and(|http| http.surrogate_keys)
+        && let Ok(keys) = HeaderValue::from_str(&seen.keys.joined())
+    {
+        headers.insert(SURROGATE_KEY, keys);
+    }
+}

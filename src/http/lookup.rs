@@ -1,0 +1,133 @@
+//! What a path's last segment stands for when no public entity has it as its slug of the day: an id, a former slug, a
+//! deleted entity, or nothing, with the closest slugs.
+
+use actix_web::web::Path;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{answer::Answer, slug::Slug};
+use crate::{
+    app::State,
+    changes::{Keys, Position, Seen},
+    editorial::Kind,
+    error::Error,
+};
+
+/// The last segment of a path such as `/terms/{slug}`.
+pub enum Segment {
+    Slug(Slug),
+    /// `/terms/{id}` leads to the slug of the day, so an address can outlive every rename.
+    Id(Uuid),
+    /// What can be no slug: nothing is there, but something close may be meant.
+    Neither(String),
+}
+
+impl Segment {
+    #[must_use]
+    pub fn of(path: &Path<String>) -> Self {
+        match Slug::parse(path) {
+            Ok(slug) => Segment::Slug(slug),
+            // Only the hyphenated form is an id: one entity, one address.
+            Err(_) => match Uuid::try_parse(path).ok().filter(|id| id.to_string() == path.to_ascii_lowercase()) {
+                Some(id) => Segment::Id(id),
+                None => Segment::Neither(path.chars().take(100).collect()),
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Segment::Slug(slug) => slug.to_string(),
+            Segment::Id(id) => id.to_string(),
+            Segment::Neither(text) => text.clone(),
+        }
+    }
+}
+
+/// Where to go instead: `308` to the slug of the day, `410`, or `404` with suggestions; all from one snapshot.
+///
+/// Only those slugs lead on under which the entity was public: for others it never existed.
+///
+/// # Errors
+/// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
+pub async fn elsewhere(state: &State, kind: Kind, plural: &str, segment: &Segment) -> Result<Answer, Error> {
+    let mut connection = state.database.acquire().await?;
+    let text = segment.text();
+    let mut keys = Keys::default();
+    keys.add(format!("slug:{}/{text}", kind.as_str()));
+    let found = match segment {
+        Segment::Neither(_) => None,
+        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None).await?,
+        Segment::Id(id) => find(&mut connection, kind, None, Some(*id)).await?,
+    };
+    if let Some(found) = found {
+        let position = state.position(found.position);
+        keys.add(format!("{}:{}/card", kind.as_str(), found.id));
+        if found.deleted {
+            return Err(Error::Gone { seen: Seen { position, keys } });
+        }
+        return Ok(Answer::moved(format!("/{plural}/{}", found.slug), Seen { position, keys }));
+    }
+    let (number, suggestions) = closest(&mut connection, kind, &text).await?;
+    Err(Error::NoEntity { suggestions, seen: Seen { position: Position { number, ..state.position(0) }, keys } })
+}
+
+struct Found {
+    id: Uuid,
+    slug: String,
+    deleted: bool,
+    position: i64,
+}
+
+async fn find(conn: &mut PgConnection, kind: Kind, slug: Option<&str>, id: Option<Uuid>) -> Result<Option<Found>, sqlx::Error> {
+    sqlx::query_as!(
+        Found,
+        r#"
+        select e.id as "id!", e.slug as "slug!", e.deleted as "deleted!",
+               coalesce((select max(position) from changes), 0) as "position!"
+          from (select h.entity as id from slug_history h where h.kind = $1 and h.slug = $2 and h.public
+                union all
+                select $3::uuid where $3::uuid is not null) asked
+          join lateral (
+              select t.id, t.slug, t.deleted_at is not null as deleted from terms t
+               where $1 = 'term' and t.id = asked.id and t.published_at is not null
+              union all
+              select c.id, c.slug, c.deleted_at is not null from categories c where $1 = 'category' and c.id = asked.id
+              union all
+              select k.id, k.slug, k.deleted_at is not null from companies k
+               where $1 = 'company' and k.id = asked.id and k.published_at is not null
+          ) e on true
+        "#,
+        kind.as_str(),
+        slug,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Up to five slugs of public entities that are spelt most like `text`, and the position at which they were.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<(i64, Vec<String>), sqlx::Error> {
+    let found = sqlx::query!(
+        r#"
+        select coalesce((select max(position) from changes), 0) as "position!",
+               array(
+                   select h.slug from slug_history h
+                    where h.kind = $1 and h.public and h.slug % $2
+                      and (exists (select from terms t where $1 = 'term' and t.slug = h.slug and t.deleted_at is null and t.status <> 'draft')
+                        or exists (select from categories c where $1 = 'category' and c.slug = h.slug and c.deleted_at is null)
+                        or exists (select from companies k where $1 = 'company' and k.slug = h.slug and k.deleted_at is null and k.status = 'published'))
+                    order by similarity(h.slug, $2) desc, h.slug
+                    limit 5
+               ) as "suggestions!"
+        "#,
+        kind.as_str(),
+        text
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((found.position, found.suggestions))
+}

@@ -1,0 +1,12 @@
+//! What HTTP needs and no resource owns.
+
+pub mod answer;
+pub mod auth;
+pub mod boundary;
+pub mod fallback;
+pub mod lookup;
+pub mod negotiate;
+pub mod paging;
+pub mod precondition;
+pub mod query;
+pub mod slug;

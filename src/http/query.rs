@@ -1,0 +1,76 @@
+//! Reading a query string: each parameter is taken once by name, and every mistake is collected.
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use std::future::{Ready, ready};
+use url::form_urlencoded;
+
+use crate::{editorial::document::nearest, error::{Error, Fault}, http::slug::Slug};
+
+/// The parameters of one request.
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+impl FromRequest for Query {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Query::new(request.query_string())))
+    }
+}
+
+impl Query {
+    #[must_use]
+    pub fn new(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Query { pairs, known: Vec::new(), faults: Vec::new() }
+    }
+
+    /// The parameter's value, read by `parse`, which says what is wrong as a code and a sentence.
+    pub fn take<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, (&'static str, String)>) -> Option<T> {
+        self.known.push(name);
+        let mut values = self.pairs.iter().filter(|pair| pair.0 == name).map(|pair| pair.1.as_str());
+        let value = values.next()?;
+        if values.next().is_some() {
+            self.faults.push(Fault::query(name, "duplicate", "The parameter stands more than once; leave it once."));
+            return None;
+        }
+        match parse(value) {
+            Ok(value) => Some(value),
+            Err((code, detail)) => {
+                self.faults.push(Fault::query(name, code, detail));
+                None
+            }
+        }
+    }
+
+    pub fn slug(&mut self, name: &'static str) -> Option<Slug> {
+        self.take(name, |value| Slug::parse(value).map_err(|fault| (fault.code(), fault.to_string())))
+    }
+
+    pub fn fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    /// Refuses unknown parameters, each with the nearest known one.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] with every mistake of the query.
+    pub fn finish(mut self) -> Result<(), Error> {
+        let mut unknown: Vec<&str> = self.pairs.iter().map(|pair| pair.0.as_str()).filter(|name| !self.known.contains(name)).collect();
+        unknown.dedup();
+        for name in unknown.into_iter().take(20) {
+            let detail = match nearest(name, &self.known) {
+                Some(known) => format!("Unknown parameter; did you mean \"{known}\"?"),
+                None if self.known.is_empty() => "This address takes no parameters.".into(),
+                None => format!("Unknown parameter; the known ones are {}.", self.known.join(", ")),
+            };
+            let shown: String = name.chars().take(100).collect();
+            self.faults.push(Fault::query(shown, "unknown_parameter", detail));
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(Error::BadRequest(self.faults)) }
+    }
+}

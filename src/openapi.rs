@@ -1,0 +1,223 @@
+//! The OpenAPI 3.1 description: title, conventions, tags and security are said here, the paths come from the handlers.
+//!
+//! [`Routes`] is the one list: a handler that it takes is both routed and described. What holds for every operation
+//! (headers, problems, examples) is added once, in [`describe`].
+
+use std::collections::BTreeMap;
+
+use actix_web::{App, dev::HttpServiceFactory, web::ServiceConfig};
+use serde_json::{Value, json};
+use utoipa::{
+    IntoResponses, OpenApi, PartialSchema, ToSchema,
+    openapi::{
+        Content, Header, ObjectBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
+        path::Paths,
+        schema::{Components, Schema, Type},
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_actix_web::OpenApiFactory;
+
+use crate::{
+    app,
+    error::{self, Conflict, Error, Fault, Problem, ProblemType},
+};
+
+pub const TAG_TERMS: &str = "terms";
+pub const TAG_CATEGORIES: &str = "categories";
+pub const TAG_COMPANIES: &str = "companies";
+pub const TAG_SERVICE: &str = "service";
+
+/// Takes each handler once: registers its route, and keeps its path and schemas for the description.
+pub struct Routes<'c> {
+    config: &'c mut ServiceConfig,
+    collected: &'c mut Collected,
+}
+
+/// What the handlers say of themselves. Schemas are kept unmerged, so that a test can see a clash of names.
+#[derive(Default)]
+pub struct Collected {
+    pub paths: Paths,
+    pub schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl<'c> Routes<'c> {
+    pub fn new(config: &'c mut ServiceConfig, collected: &'c mut Collected) -> Self {
+        Routes { config, collected }
+    }
+
+    pub fn service<F: HttpServiceFactory + OpenApiFactory + 'static>(&mut self, handler: F) -> &mut Self {
+        self.collected.paths.merge(handler.paths());
+        handler.schemas(&mut self.collected.schemas);
+        self.config.service(handler);
+        self
+    }
+}
+
+/// What all handlers say of themselves.
+#[must_use]
+pub fn collect() -> Collected {
+    let mut collected = Collected::default();
+    // An app that is never started: only to hear what its handlers are.
+    let _ = App::new().configure(|config| app::routes(&mut Routes::new(config, &mut collected)));
+    collected
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "termbase",
+        description = include_str!("../openapi/conventions.md"),
+        license(name = "MIT", identifier = "MIT"),
+        contact(name = "termbase", url = "https://github.com/termbase/termbase")
+    ),
+    servers((url = "/", description = "This server")),
+    tags(
+        (name = "terms", description = "The glossary's terms."),
+        (name = "categories", description = "The tree that the terms stand in."),
+        (name = "companies", description = "The companies that work with them."),
+        (name = "service", description = "The service itself: its index, its state, its description."),
+    )
+)]
+struct Head;
+
+/// The whole description.
+#[must_use]
+pub fn describe() -> Description {
+    let Collected { paths, schemas } = collect();
+    let mut description = Head::openapi();
+    description.paths = paths;
+    let mut components = Components::new();
+    components.schemas = schemas.into_iter().collect();
+    for (name, schema) in [(Problem::name(), Problem::schema()), (Fault::name(), Fault::schema()), (Conflict::name(), Conflict::schema())] {
+        components.schemas.insert(name.into_owned(), schema);
+    }
+    let mut bearer = Http::new(HttpAuthScheme::Bearer);
+    bearer.bearer_format = Some("tb_…".into());
+    bearer.description = Some("A token of this service. Public reads need none.".into());
+    components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
+    description.components = Some(components);
+    for item in description.paths.paths.values_mut() {
+        let Some(operation) = &mut item.get else { continue };
+        let id = operation.operation_id.clone().unwrap_or_default();
+        if let Some(RefOr::T(success)) = operation.responses.responses.get_mut("200") {
+            finish_success(&id, success);
+        }
+    }
+    description
+}
+
+/// The same as JSON, as it is served and committed: one line a value, with a line break at the end.
+#[must_use]
+pub fn to_json(description: &Description) -> String {
+    // A description that is made of strings and maps always serialises.
+    let mut text = serde_json::to_string_pretty(description).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Headers that every read has, and an example that is an answer of the real service on its samples.
+fn finish_success(operation_id: &str, response: &mut Response) {
+    let Some(example) = example(operation_id) else { return };
+    for (name, description, value) in [
+        ("ETag", "A strong entity tag; send it as `If-None-Match` for a `304`.", "\"6f3b….0f5a….br\""),
+        ("Termbase-Position", "The place in the change log up to which the answer is true.", "018f…-42"),
+        ("Cache-Control", "How long the answer may be kept, and by whom.", "public, max-age=0, s-maxage=60"),
+    ] {
+        let schema = ObjectBuilder::new().schema_type(Type::String).examples([Value::from(value)]).build();
+        let mut header = Header::new(schema);
+        header.description = Some(description.into());
+        response.headers.insert(name.into(), header.into());
+    }
+    for content in response.content.values_mut() {
+        if let RefOr::T(content) = content {
+            content.example = Some(example.clone());
+        }
+    }
+}
+
+/// Answers to the requests that the examples of the parameters make, on the samples. A test keeps them true.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("read_term", include_str!("../openapi/examples/read_term.json")),
+    ("list_terms", include_str!("../openapi/examples/list_terms.json")),
+    ("read_category", include_str!("../openapi/examples/read_category.json")),
+    ("list_categories", include_str!("../openapi/examples/list_categories.json")),
+    ("read_company", include_str!("../openapi/examples/read_company.json")),
+    ("list_companies", include_str!("../openapi/examples/list_companies.json")),
+];
+
+fn example(operation_id: &str) -> Option<Value> {
+    let (_, text) = EXAMPLES.iter().find(|(id, _)| *id == operation_id)?;
+    serde_json::from_str(text).ok()
+}
+
+/// What the reads of one entity can answer beside `200`.
+pub struct EntityErrors;
+
+impl IntoResponses for EntityErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = problems(
+            "/terms/foundation-modle",
+            &[
+                Error::BadRequest(vec![Fault::query("lang", "unknown_parameter", "This address takes no parameters.")]),
+                Error::InvalidToken("it is unknown, expired or revoked"),
+                Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: app::nothing_seen() },
+                Error::Gone { seen: app::nothing_seen() },
+            ],
+        );
+        responses.insert("304".into(), not_modified());
+        let location = ObjectBuilder::new().schema_type(Type::String).build();
+        let mut header = Header::new(location);
+        header.description = Some("The address under the slug of the day.".into());
+        let moved = ResponseBuilder::new().description("A former slug, or an id: the entity is at `Location` now.").header("Location", header).build();
+        responses.insert("308".into(), moved.into());
+        responses
+    }
+}
+
+/// What the lists can answer beside `200`.
+pub struct ListErrors;
+
+impl IntoResponses for ListErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = problems(
+            "/terms",
+            &[
+                Error::BadRequest(vec![Fault::query("limit", "out_of_range", "Expected a whole number from 1 to 100.")]),
+                Error::InvalidToken("it is unknown, expired or revoked"),
+            ],
+        );
+        responses.insert("304".into(), not_modified());
+        responses
+    }
+}
+
+/// What any other operation can answer beside what it is for.
+pub struct ServiceErrors;
+
+impl IntoResponses for ServiceErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems("/problems/nothing", &[Error::NoAddress])
+    }
+}
+
+fn not_modified() -> RefOr<Response> {
+    ResponseBuilder::new().description("`If-None-Match` names the tag of what would be answered.").build().into()
+}
+
+/// Problem answers with examples made by the errors themselves, and those that any operation can answer.
+fn problems(instance: &str, errors: &[Error]) -> BTreeMap<String, RefOr<Response>> {
+    let anywhere = [Error::NotAcceptable, Error::UriTooLong(5000), Error::internal("example"), Error::Unavailable(sqlx::Error::PoolTimedOut)];
+    errors.iter().chain(&anywhere).map(|error| {
+        let ProblemType { status, explanation, .. } = error.problem_type();
+        let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+        content.example = Some(json!(error.problem(instance)));
+        let description = match *status {
+            status if status == error::UNAVAILABLE.status => format!("{explanation} Also where the request took too long."),
+            _ => (*explanation).to_owned(),
+        };
+        let response = ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+        (status.as_u16().to_string(), response.into())
+    }).collect()
+}
+

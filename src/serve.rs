@@ -1,0 +1,304 @@
+//! `termbase serve`: from a folder or a `DATABASE_URL` to a service that answers, and back to nothing.
+
+use std::{
+    io::{IsTerminal, Write},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use actix_web::{dev::ServerHandle, web::Data};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::{self, State},
+    clock::Clock,
+    config::{Config, DatabaseSettings, ServerSettings},
+    error::Error,
+    postgres::{
+        self,
+        cluster::{Cluster, ClusterError, Options},
+        locks::{ServeLock, ServeLockError},
+    },
+    samples, tokens,
+};
+
+/// How long a Postgres of one's own may take to answer at the start.
+const OWN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the private cluster may take to stop after the last request.
+const CLUSTER_END: Duration = Duration::from_secs(30);
+
+/// Why the service did not start, or ended by itself. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("can't listen on {address}, which TERMBASE_LISTEN names: {source}. Stop what listens there, or choose another: TERMBASE_LISTEN=127.0.0.1:0 picks a free port.")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Folder(#[from] ServeLockError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("the Postgres that DATABASE_URL names can't be used: {0}.")]
+    Own(String),
+    #[error("the tables can't be brought up to date: {0}. Nothing is served until they are; see the message, mend it, and start again.")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the start failed: {}", chain(.0))]
+    Start(#[from] Error),
+    #[error("the server failed: {0}")]
+    Server(#[from] std::io::Error),
+    #[error("the private database ended, and can't be started again: {0}")]
+    Ended(ClusterError),
+}
+
+fn chain(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error} ({source})"),
+        None => error.to_string(),
+    }
+}
+
+impl From<sqlx::Error> for ServeError {
+    fn from(error: sqlx::Error) -> Self {
+        ServeError::Start(error.into())
+    }
+}
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, or ended it.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let Config { server, database, http, log: _ } = config;
+    // Before the slow part: a taken port should be said at once.
+    let address = server.listen;
+    let listener = TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
+    let mut stop = Stop::new()?;
+
+    let base = stop.or_given_up(Base::prepare(&server, &database));
+    let Some(base) = base.await else { return Ok(()) };
+    let base = base?;
+    postgres::migrate(database.migrate.as_ref().unwrap_or(base.options())).await?;
+    let pool = postgres::pool(base.options().clone(), database.connections);
+    let log_id = postgres::log_id(&pool).await?;
+    let state = Data::new(State::new(pool, Clock::system(), http, log_id));
+    let loaded = if server.samples { load_samples(&state).await? } else { false };
+    let token = make_token(&state, &server).await?;
+
+    let running = app::serve(state.clone(), listener.try_clone()?)?;
+    let handle = running.handle();
+    let first = first_address(&state, loaded).await?;
+    greet(listener.local_addr()?, &first, &token, &base);
+    drop(listener);
+    let mut running = tokio::spawn(running);
+    let ended = tokio::select! {
+        result = &mut running => result.map_err(std::io::Error::other)?.map_err(ServeError::from),
+        () = stop.wait() => Ok(()),
+        error = base.keep(&server, &database) => Err(ServeError::Ended(error)),
+    };
+    drain(&handle, &mut stop).await;
+    state.database.close().await;
+    base.end().await;
+    ended
+}
+
+/// Finishes what is in flight; a second signal ends it at once.
+async fn drain(handle: &ServerHandle, stop: &mut Stop) {
+    tracing::info!("stopping: requests in flight are finished; a second signal ends them");
+    tokio::select! {
+        () = handle.stop(true) => {}
+        () = stop.wait() => handle.stop(false).await,
+    }
+}
+
+/// SIGTERM and Ctrl-C.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// `work`, unless a signal comes first.
+    async fn or_given_up<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            value = work => Some(value),
+            () = self.wait() => None,
+        }
+    }
+}
+
+/// The Postgres underneath: one's own, or the private cluster with its lease.
+enum Base {
+    Own(PgConnectOptions),
+    Private { options: PgConnectOptions, cluster: tokio::sync::Mutex<Cluster>, psql: String, _lock: ServeLock },
+}
+
+impl Base {
+    async fn prepare(server: &ServerSettings, database: &DatabaseSettings) -> Result<Self, ServeError> {
+        if let Some(options) = &database.own {
+            postgres::wait_for(options, OWN_PATIENCE).await.map_err(ServeError::Own)?;
+            return Ok(Base::Own(options.clone()));
+        }
+        let lock = ServeLock::take(&server.data_dir)?;
+        let cluster = attach(server, database).await?;
+        let options = PgConnectOptions::from_str(&cluster.url("termbase"))?;
+        let psql = cluster.psql_command("termbase");
+        Ok(Base::Private { options, cluster: cluster.into(), psql, _lock: lock })
+    }
+
+    fn options(&self) -> &PgConnectOptions {
+        match self {
+            Base::Own(options) | Base::Private { options, .. } => options,
+        }
+    }
+
+    /// Gives the lease back, and waits until the private cluster has stopped: nothing of ours stays behind.
+    async fn end(self) {
+        if let Base::Private { cluster, .. } = self {
+            let cluster = cluster.into_inner();
+            let ended = cluster.watch();
+            drop(cluster);
+            if tokio::time::timeout(CLUSTER_END, ended).await.is_err() {
+                tracing::warn!("the private database is still stopping");
+            }
+        }
+    }
+
+    /// Keeps the private cluster running: one that lost its supervisor is attached again. Ends with the reason why that
+    /// is not possible.
+    async fn keep(&self, server: &ServerSettings, database: &DatabaseSettings) -> ClusterError {
+        let Base::Private { cluster, .. } = self else { return std::future::pending().await };
+        loop {
+            let ended = cluster.lock().await.watch();
+            ended.await;
+            tracing::warn!("the private database has lost its supervisor; starting it again");
+            match attach(server, database).await {
+                Ok(again) => *cluster.lock().await = again,
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+async fn attach(server: &ServerSettings, database: &DatabaseSettings) -> Result<Cluster, ClusterError> {
+    let options = Options {
+        // The path of a running program is known on every system that we run on; `termbase` in PATH is the same program.
+        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("termbase")),
+        data_dir: server.data_dir.clone(),
+        bin_dir: database.bin_dir.clone(),
+        path: database.path.clone(),
+        cache_dir: database.cache_dir.clone(),
+        linger: Duration::ZERO,
+    };
+    let attached = tokio::task::spawn_blocking(move || Cluster::attach(&options, &mut |line| say(line))).await;
+    match attached {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn say(line: &str) {
+    eprintln!("termbase: {line}");
+}
+
+async fn load_samples(state: &State) -> Result<bool, Error> {
+    let began = Instant::now();
+    // Only a look, to say what takes long; the write looks again under its lock.
+    if sqlx::query_scalar!(r#"select exists(select from changes) as "any!""#).fetch_one(&state.database).await? {
+        return Ok(false);
+    }
+    say("loading the sample glossary");
+    let loaded = samples::load(state).await?;
+    if let Some((count, _)) = loaded {
+        say(&format!("loaded {count} documents in {:.1} s", began.elapsed().as_secs_f64()));
+    }
+    Ok(loaded.is_some())
+}
+
+/// Where the first admin token is to be found.
+enum Token {
+    /// There was one already, or it was given.
+    Known,
+    Shown(SecretString),
+    File(PathBuf),
+}
+
+async fn make_token(state: &State, server: &ServerSettings) -> Result<Token, Error> {
+    let on_terminal = std::io::stdout().is_terminal();
+    let file = server.data_dir.join("admin-token");
+    let mut kept = Token::Known;
+    tokens::make_first(state, server.admin_token.as_ref(), |token| {
+        kept = if on_terminal {
+            Token::Shown(token.clone())
+        } else {
+            write_secret(&file, token)?;
+            Token::File(file.clone())
+        };
+        Ok(())
+    })
+    .await?;
+    Ok(kept)
+}
+
+fn write_secret(file: &Path, token: &SecretString) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // Removed first: an older file could be open to others.
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    writeln!(file, "{}", token.expose_secret())
+}
+
+/// The address of the greeting's curl line: the page with the most to show where the samples have just been loaded.
+async fn first_address(state: &State, loaded: bool) -> Result<String, sqlx::Error> {
+    if !loaded {
+        return Ok("/terms".into());
+    }
+    let slug = sqlx::query_scalar!(
+        r#"
+        select t.slug as "slug!" from term_cards t
+         order by (select count(*) from term_companies l where l.term_id = t.id) desc, length(t.slug), t.slug
+         limit 1
+        "#
+    )
+    .fetch_optional(&state.database)
+    .await?;
+    Ok(slug.map_or_else(|| "/terms".into(), |slug| format!("/terms/{slug}")))
+}
+
+fn greet(address: SocketAddr, first: &str, token: &Token, base: &Base) {
+    let host = if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
+    let mut lines = vec![
+        format!("termbase {} listens on http://{host}", env!("CARGO_PKG_VERSION")),
+        format!("  docs         http://{host}/docs"),
+        format!("  try          curl http://{host}{first}"),
+    ];
+    match token {
+        Token::Known => {}
+        Token::Shown(token) => lines.push(format!("  admin token  {}  (shown this once: keep it)", token.expose_secret())),
+        Token::File(file) => lines.push(format!("  admin token  in {}", file.display())),
+    }
+    if let Base::Private { psql, .. } = base {
+        tracing::debug!("psql on the private database: {psql}");
+    }
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
+}

@@ -1,0 +1,187 @@
+//! The service's own addresses: its index, its description and docs, the explanations of problems, and its state.
+
+use actix_web::{
+    HttpRequest, HttpResponse, get,
+    http::{
+        StatusCode,
+        header::{self, Accept, Header},
+    },
+    web::{Data, Path},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    app::State,
+    error::{Error, PROBLEMS},
+    openapi::{Routes, ServiceErrors, TAG_SERVICE},
+    postgres,
+};
+
+pub fn routes(routes: &mut Routes<'_>) {
+    routes
+        .service(read_index)
+        .service(read_description)
+        .service(open_docs)
+        .service(read_problem_type)
+        .service(read_health)
+        .service(read_readiness);
+}
+
+/// The addresses to begin with.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Index {
+    #[schema(example = "/terms")]
+    pub terms: &'static str,
+    #[schema(example = "/categories")]
+    pub categories: &'static str,
+    #[schema(example = "/companies")]
+    pub companies: &'static str,
+    /// The OpenAPI description.
+    #[schema(example = "/openapi.json")]
+    pub description: &'static str,
+    /// The same for a person.
+    #[schema(example = "/docs")]
+    pub docs: &'static str,
+    /// Whether the service can answer.
+    #[schema(example = "/readyz")]
+    pub readiness: &'static str,
+    #[schema(example = "0.1.0")]
+    pub version: &'static str,
+}
+
+/// Read the index
+///
+/// The addresses to begin with. A browser is led to the docs.
+#[utoipa::path(
+    operation_id = "read_index",
+    tag = TAG_SERVICE,
+    responses(
+        (status = 200, description = "The addresses to begin with.", body = Index),
+        (status = 303, description = "For a browser: the docs."),
+        ServiceErrors
+    ),
+    security(())
+)]
+#[get("/")]
+async fn read_index(request: HttpRequest) -> HttpResponse {
+    let wants_page = Accept::parse(&request).is_ok_and(|accept| accept.preference().to_string().starts_with("text/html"));
+    if wants_page {
+        return HttpResponse::SeeOther().insert_header((header::LOCATION, "docs/")).insert_header((header::VARY, "Accept")).finish();
+    }
+    HttpResponse::Ok().insert_header((header::VARY, "Accept")).json(Index {
+        terms: "/terms",
+        categories: "/categories",
+        companies: "/companies",
+        description: "/openapi.json",
+        docs: "/docs",
+        readiness: "/readyz",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Read the description
+///
+/// This description, as OpenAPI 3.1.
+#[utoipa::path(
+    operation_id = "read_description",
+    tag = TAG_SERVICE,
+    responses((status = 200, description = "The description.", body = serde_json::Value), ServiceErrors),
+    security(())
+)]
+#[get("/openapi.json")]
+async fn read_description(state: Data<State>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(state.description.clone())
+}
+
+/// Open the docs
+///
+/// The description for a person, as a page.
+#[utoipa::path(
+    operation_id = "open_docs",
+    tag = TAG_SERVICE,
+    responses((status = 308, description = "The page is at `/docs/`."), ServiceErrors),
+    security(())
+)]
+#[get("/docs")]
+async fn open_docs() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "docs/")).insert_header((header::CACHE_CONTROL, "no-cache")).finish()
+}
+
+/// Read about a problem
+///
+/// What a problem's `type` leads to: what it means and what to do.
+#[utoipa::path(
+    operation_id = "read_problem_type",
+    tag = TAG_SERVICE,
+    params(("code" = String, Path, description = "The problem's `code`.", example = "not_found", max_length = 100)),
+    responses((status = 200, description = "The explanation, as a page.", body = String, content_type = "text/html", example = "<!doctype html>…"), ServiceErrors),
+    security(())
+)]
+#[get("/problems/{code}")]
+async fn read_problem_type(code: Path<String>) -> Result<HttpResponse, Error> {
+    let problem = PROBLEMS.iter().find(|problem| problem.code == code.as_str()).ok_or(Error::NoAddress)?;
+    // The texts are ours, and have no markup of their own but backticks.
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{title}</title>\n<style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\n\
+         <h1>{title}</h1>\n<p><code>{code}</code>, status {status}</p>\n<p>{explanation}</p>\n<p><a href=\"../docs/\">The docs</a></p>\n</html>\n",
+        title = problem.title,
+        code = problem.code,
+        status = problem.status,
+        explanation = problem.explanation,
+    );
+    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "public, max-age=300")).body(page))
+}
+
+/// Whether the process, or the service, works.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or `unavailable`.
+    #[schema(example = "ok")]
+    pub status: &'static str,
+    /// Why it can't answer, for a person; empty where it can.
+    #[schema(max_items = 10)]
+    pub reasons: Vec<String>,
+}
+
+/// Check that the process lives
+///
+/// `200` as long as the process answers at all; it does not ask the database. For a liveness probe.
+#[utoipa::path(
+    operation_id = "read_health",
+    tag = TAG_SERVICE,
+    responses((status = 200, description = "The process lives.", body = Health), ServiceErrors),
+    security(())
+)]
+#[get("/healthz")]
+async fn read_health() -> HttpResponse {
+    answer(StatusCode::OK, "ok", Vec::new())
+}
+
+/// Check that the service can answer
+///
+/// `200` where the database answers and has the tables that this version needs. For a readiness probe.
+#[utoipa::path(
+    operation_id = "read_readiness",
+    tag = TAG_SERVICE,
+    responses(
+        (status = 200, description = "The service can answer.", body = Health),
+        (status = 503, description = "It can't just now; `reasons` says why.", body = Health)
+    ),
+    security(())
+)]
+#[get("/readyz")]
+async fn read_readiness(state: Data<State>) -> HttpResponse {
+    match postgres::check(&state.database).await {
+        Ok(()) => answer(StatusCode::OK, "ok", Vec::new()),
+        Err(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable", vec![reason]),
+    }
+}
+
+fn answer(status: StatusCode, word: &'static str, reasons: Vec<String>) -> HttpResponse {
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(Health { status: word, reasons })
+}

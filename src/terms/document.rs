@@ -1,0 +1,463 @@
+//! The document of a term: its members, their rules, and how its rows are stored.
+//!
+//! To add a member: a migration, then [`TermDocument`] (the compiler names every place that must know it, since the
+//! struct is taken apart without `..`), the page in `page.rs`, and the test.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::links;
+use crate::{
+    clock::{Day, Timestamp},
+    editorial::{
+        Entity, Kind, Names, Row, Stored, Touched,
+        document::{self as read, Choice, Members, Place, Reference},
+    },
+    error::{Error, Fault},
+    http::slug::Slug,
+    markdown,
+    names::Name,
+};
+
+/// Where a term stands: never back to draft once it was public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermStatus {
+    Draft,
+    Published,
+    /// Still read, says so, and names what replaces it; lists leave it out.
+    Deprecated,
+}
+
+impl Choice for TermStatus {
+    const ALL: &'static [Self] = &[TermStatus::Draft, TermStatus::Published, TermStatus::Deprecated];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            TermStatus::Draft => "draft",
+            TermStatus::Published => "published",
+            TermStatus::Deprecated => "deprecated",
+        }
+    }
+}
+
+/// What kind of name an alias is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AliasKind {
+    Synonym,
+    Acronym,
+    Spelling,
+    /// Found, and shown as no longer to be used.
+    Deprecated,
+    /// Found by search, and never shown (SKOS's `hiddenLabel`).
+    Hidden,
+}
+
+impl Choice for AliasKind {
+    const ALL: &'static [Self] =
+        &[AliasKind::Synonym, AliasKind::Acronym, AliasKind::Spelling, AliasKind::Deprecated, AliasKind::Hidden];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            AliasKind::Synonym => "synonym",
+            AliasKind::Acronym => "acronym",
+            AliasKind::Spelling => "spelling",
+            AliasKind::Deprecated => "deprecated",
+            AliasKind::Hidden => "hidden",
+        }
+    }
+}
+
+/// Another name of a term.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Alias {
+    pub name: Name,
+    pub kind: AliasKind,
+}
+
+/// A citation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct Source {
+    /// One line, 1 to 300 characters.
+    #[schema(example = "On the Opportunities and Risks of Foundation Models")]
+    pub title: String,
+    /// An absolute address, http or https, at most 2,000 characters; once a term.
+    #[schema(format = "uri", example = "https://arxiv.org/abs/2108.07258")]
+    pub url: String,
+    #[schema(required, example = "Stanford CRFM")]
+    pub publisher: Option<String>,
+    #[schema(required, value_type = Option<String>, format = Date, example = "2021-08-16")]
+    pub published_on: Option<Day>,
+}
+
+/// A term as editors write it; `R` is what its references are: as written, ids, or slugs of the day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TermDocument<R = Reference> {
+    /// Made from the name where it is absent.
+    pub slug: Option<Slug>,
+    /// Unique in the glossary when folded; 1 to 200 characters.
+    pub name: Name,
+    /// Plain text of one to three sentences, 1 to 1,000 characters.
+    pub definition: String,
+    /// Markdown, at most 65,536 bytes.
+    pub body: String,
+    pub category: R,
+    pub status: TermStatus,
+    pub reviewed_on: Option<Day>,
+    /// In the editor's order; at most 50.
+    pub aliases: Vec<Alias>,
+    /// A set, at most 100; the page shows the union of what both ends wrote.
+    pub related: Vec<R>,
+    /// A set, at most 20, without cycles.
+    pub broader: Vec<R>,
+    /// In the editor's order, at most 20, without cycles; a deprecated term has at least one.
+    pub replaced_by: Vec<R>,
+    /// A set, at most 100: the companies known for the term.
+    pub companies: Vec<R>,
+    /// In the editor's order, at most 50.
+    pub sources: Vec<Source>,
+}
+
+impl TermDocument {
+    /// Reads a document, with all its faults at once.
+    ///
+    /// # Errors
+    /// Each fault with its JSON pointer, the rule, and what would pass.
+    pub fn parse(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let document = Self::read(Place::root(&mut faults), value);
+        match document {
+            Some(document) if faults.is_empty() => Ok(document),
+            _ => Err(faults),
+        }
+    }
+
+    fn read(place: Place<'_>, value: &Value) -> Option<Self> {
+        let mut members = Members::of(place, value)?;
+        let slug = members.optional("slug", read::slug);
+        let name = members.required("name", read::name);
+        let definition = members.required("definition", |place, value| place.line(value, 1, 1000));
+        let body = members.optional("body", read::markdown).unwrap_or_default();
+        let category = members.required("category", read::reference);
+        let status = members.optional("status", read::choice).unwrap_or(TermStatus::Draft);
+        let reviewed_on = members.optional("reviewed_on", read::day);
+        let aliases = members.optional("aliases", |place, value| read_aliases(place, value, name.as_ref())).unwrap_or_default();
+        let related = members.optional("related", |place, value| read_references(place, value, 100)).unwrap_or_default();
+        let broader = members.optional("broader", |place, value| read_references(place, value, 20)).unwrap_or_default();
+        let replaced_by = members.optional("replaced_by", |place, value| read_references(place, value, 20)).unwrap_or_default();
+        if status == TermStatus::Deprecated && replaced_by.is_empty() && !members.is_faulty("replaced_by") {
+            members.fault("replaced_by", "replacement_required", "A deprecated term names at least one term that replaces it.");
+        }
+        let companies = members.optional("companies", |place, value| read_references(place, value, 100)).unwrap_or_default();
+        let sources = members.optional("sources", read_sources).unwrap_or_default();
+        members.finish();
+        Some(TermDocument {
+            slug,
+            name: name?,
+            definition: definition?,
+            body,
+            category: category?,
+            status,
+            reviewed_on,
+            aliases,
+            related,
+            broader,
+            replaced_by,
+            companies,
+            sources,
+        })
+    }
+}
+
+fn read_aliases(place: &mut Place<'_>, value: &Value, own: Option<&Name>) -> Option<Vec<Alias>> {
+    let aliases = place.list(value, 50, |place, value| {
+        let mut members = Members::within(place, value)?;
+        let name = members.required("name", |place, value| {
+            let name = read::name(place, value)?;
+            match own {
+                Some(own) if own.key() == name.key() => place.fault("own_name", "The term has this name already; leave the alias out."),
+                _ => Some(name),
+            }
+        });
+        let kind = members.optional("kind", read::choice).unwrap_or(AliasKind::Synonym);
+        members.finish();
+        Some(Alias { name: name?, kind })
+    })?;
+    place.distinct(&aliases, |alias| alias.name.key().to_owned());
+    Some(aliases)
+}
+
+fn read_references(place: &mut Place<'_>, value: &Value, max: usize) -> Option<Vec<Reference>> {
+    let references = place.list(value, max, read::reference)?;
+    place.distinct(&references, Clone::clone);
+    Some(references)
+}
+
+fn read_sources(place: &mut Place<'_>, value: &Value) -> Option<Vec<Source>> {
+    let sources = place.list(value, 50, |place, value| {
+        let mut members = Members::within(place, value)?;
+        let title = members.required("title", |place, value| place.line(value, 1, 300));
+        let url = members.required("url", read::web_address);
+        let publisher = members.optional("publisher", |place, value| place.line(value, 1, 200));
+        let published_on = members.optional("published_on", read::day);
+        members.finish();
+        Some(Source { title: title?, url: url?, publisher, published_on })
+    })?;
+    place.distinct(&sources, |source| source.url.clone());
+    Some(sources)
+}
+
+impl Entity for TermDocument<Uuid> {
+    const KIND: Kind = Kind::Term;
+    type Written = TermDocument;
+    type Shown = TermDocument<String>;
+
+    fn wanted_slug(written: &TermDocument) -> Option<&Slug> {
+        written.slug.as_ref()
+    }
+
+    fn written_name(written: &TermDocument) -> &Name {
+        &written.name
+    }
+
+    fn references(written: &TermDocument, add: &mut dyn FnMut(Kind, &Reference)) {
+        add(Kind::Category, &written.category);
+        written.related.iter().chain(&written.broader).chain(&written.replaced_by).for_each(|term| add(Kind::Term, term));
+        written.companies.iter().for_each(|company| add(Kind::Company, company));
+    }
+
+    fn resolve(written: TermDocument, slug: Slug, names: &mut Names) -> Self {
+        let TermDocument {
+            slug: _,
+            name,
+            definition,
+            body,
+            category,
+            status,
+            reviewed_on,
+            aliases,
+            related,
+            broader,
+            replaced_by,
+            companies,
+            sources,
+        } = written;
+        let own = names.id(Kind::Term, &Reference::Slug(slug.clone()), || "/slug".into());
+        let resolved = TermDocument {
+            slug: Some(slug),
+            name,
+            definition,
+            body,
+            // An unknown category is a fault, so the nil id is never stored.
+            category: names.id(Kind::Category, &category, || "/category".into()).unwrap_or_default(),
+            status,
+            reviewed_on,
+            aliases,
+            related: names.id_set(Kind::Term, &related, "related"),
+            broader: names.id_set(Kind::Term, &broader, "broader"),
+            replaced_by: names.ids(Kind::Term, &replaced_by, "replaced_by"),
+            companies: names.id_set(Kind::Company, &companies, "companies"),
+            sources,
+        };
+        for (member, ids) in [("related", &resolved.related), ("broader", &resolved.broader), ("replaced_by", &resolved.replaced_by)] {
+            if own.is_some_and(|own| ids.contains(&own)) {
+                names.fault(format!("/{member}"), "itself", "A term can't have a relation to itself; leave it out.");
+            }
+        }
+        resolved
+    }
+
+    fn shown(&self, names: &Names) -> TermDocument<String> {
+        let TermDocument {
+            slug,
+            name,
+            definition,
+            body,
+            category,
+            status,
+            reviewed_on,
+            aliases,
+            related,
+            broader,
+            replaced_by,
+            companies,
+            sources,
+        } = self.clone();
+        TermDocument {
+            slug,
+            name,
+            definition,
+            body,
+            category: names.slug(category),
+            status,
+            reviewed_on,
+            aliases,
+            related: names.sorted_slugs(&related),
+            broader: names.sorted_slugs(&broader),
+            replaced_by: names.slugs(&replaced_by),
+            companies: names.sorted_slugs(&companies),
+            sources,
+        }
+    }
+
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn is_public(&self) -> bool {
+        self.status != TermStatus::Draft
+    }
+
+    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
+        // Two statements: what hangs on a row is read after its lock is held, by a snapshot that sees what its last
+        // holder committed.
+        sqlx::query!("select id from terms where id = any($1) order by id for no key update", ids).fetch_all(&mut *conn).await?;
+        let rows = sqlx::query!(
+            r#"
+            select t.id, t.slug, t.name, t.definition, t.body, t.category_id, t.status, t.version,
+                   t.reviewed_on as "reviewed_on: Day", t.published_at as "published_at: Timestamp",
+                   t.deleted_at is not null as "deleted!",
+                   (select coalesce(json_agg(json_build_object('name', a.name, 'kind', a.kind) order by a.position), '[]')
+                      from term_aliases a where a.term_id = t.id) as "aliases!: Json<Vec<Alias>>",
+                   array(select r.other from term_relations r where r.owner = t.id and r.kind = 'related' order by r.other) as "related!",
+                   array(select r.other from term_relations r where r.owner = t.id and r.kind = 'broader' order by r.other) as "broader!",
+                   array(select r.other from term_relations r where r.owner = t.id and r.kind = 'replaced_by' order by r.position) as "replaced_by!",
+                   array(select l.company_id from term_companies l where l.term_id = t.id order by l.company_id) as "companies!",
+                   (select coalesce(json_agg(json_build_object('title', s.title, 'url', s.url, 'publisher', s.publisher,
+                                                               'published_on', s.published_on) order by s.position), '[]')
+                      from term_sources s where s.term_id = t.id) as "sources!: Json<Vec<Source>>"
+              from terms t where t.id = any($1)
+            "#,
+            ids
+        )
+        .fetch_all(conn)
+        .await?;
+        let stored = rows.into_iter().map(|row| {
+            let status = TermStatus::ALL.iter().find(|status| status.as_str() == row.status);
+            let slug = Slug::parse(&row.slug).map_err(Error::internal)?;
+            let document = TermDocument {
+                slug: Some(slug.clone()),
+                name: Name::parse(&row.name).map_err(Error::internal)?,
+                definition: row.definition,
+                body: row.body,
+                category: row.category_id,
+                status: *status.ok_or_else(|| Error::internal("a status that this version does not know"))?,
+                reviewed_on: row.reviewed_on,
+                aliases: row.aliases.0,
+                related: row.related,
+                broader: row.broader,
+                replaced_by: row.replaced_by,
+                companies: row.companies,
+                sources: row.sources.0,
+            };
+            Ok((row.id, Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted }))
+        });
+        stored.collect()
+    }
+
+    async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
+        let column = |get: fn(&Row<Self>) -> String| rows.iter().map(get).collect::<Vec<String>>();
+        let bodies: Vec<&str> = rows.iter().map(|row| row.after.body.as_str()).collect();
+        // A body that does not render was refused when it was read.
+        let html: Vec<String> = bodies.iter().map(|body| markdown::render(body).unwrap_or_default()).collect();
+        sqlx::query!(
+            r#"
+            insert into terms (id, slug, name, name_key, definition, body, body_html, body_renderer, category_id, status,
+                               published_at, reviewed_on, version, revision_id, created_at, updated_at)
+            select id, slug, name, name_key, definition, body, body_html, $15, category_id, status,
+                   published_at, reviewed_on, version, revision_id, $14, $14
+              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+                          $9::text[], $10::timestamptz[], $11::date[], $12::bigint[], $13::uuid[])
+                as t (id, slug, name, name_key, definition, body, body_html, category_id, status, published_at, reviewed_on,
+                      version, revision_id)
+            on conflict (id) do update set
+                name = excluded.name, name_key = excluded.name_key, definition = excluded.definition, body = excluded.body,
+                body_html = excluded.body_html, body_renderer = excluded.body_renderer, category_id = excluded.category_id,
+                status = excluded.status, published_at = excluded.published_at, reviewed_on = excluded.reviewed_on,
+                version = excluded.version, revision_id = excluded.revision_id, updated_at = excluded.updated_at
+            "#,
+            &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+            &column(|row| row.slug.to_string()),
+            &column(|row| row.after.name.as_str().to_owned()),
+            &column(|row| row.after.name.key().to_owned()),
+            &column(|row| row.after.definition.clone()),
+            &bodies as &[&str],
+            &html,
+            &rows.iter().map(|row| row.after.category).collect::<Vec<_>>(),
+            &column(|row| row.after.status.as_str().to_owned()),
+            &rows.iter().map(|row| row.published_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+            &rows.iter().map(|row| row.after.reviewed_on).collect::<Vec<_>>() as &[Option<Day>],
+            &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
+            rows.first().map(|row| row.at) as Option<Timestamp>,
+            markdown::RENDERER_VERSION
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    async fn link(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
+        links::store_aliases(conn, rows).await?;
+        links::store_sources(conn, rows).await?;
+        links::store_companies(conn, rows).await?;
+        links::store_relations(conn, rows).await
+    }
+
+    async fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update terms t set slug = n.slug from unnest($1::uuid[], $2::text[]) as n (id, slug) where t.id = n.id",
+            ids,
+            slugs
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    fn touch(row: &Row<Self>, touched: &mut Touched) {
+        let (was, is) = (row.was_public(), row.after.is_public());
+        if !was && !is {
+            return;
+        }
+        let (id, after) = (row.id, &row.after);
+        touched.key(format!("term:{id}"));
+        touched.key("terms/updated".into());
+        let before = row.before.as_ref().map(|before| &before.document);
+        let acronyms = |document: &Self| -> Vec<Alias> {
+            document.aliases.iter().filter(|alias| alias.kind == AliasKind::Acronym).cloned().collect()
+        };
+        let differs = |part: &dyn Fn(&Self, &Self) -> bool| before.is_none_or(|before| part(before, after));
+        let listed = differs(&|a, b| a.name != b.name || a.status != b.status);
+        let moved = differs(&|a, b| a.category != b.category);
+        let renamed = differs(&|a, b| a.slug != b.slug);
+        if listed || moved || renamed || differs(&|a, b| a.definition != b.definition || acronyms(a) != acronyms(b)) {
+            touched.key(format!("term:{id}/card"));
+        }
+        if listed || moved {
+            touched.key("terms".into());
+            before.into_iter().chain([after]).for_each(|document| touched.lists_of(document.category));
+        }
+        if was != is || moved || differs(&|a, b| (a.status == TermStatus::Published) != (b.status == TermStatus::Published)) {
+            touched.key("categories".into());
+        }
+        if was != is {
+            touched.flip();
+        }
+        if was != is || renamed {
+            row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:term/{slug}")));
+        }
+        let ends = |document: &Self| -> Vec<(Kind, Uuid)> {
+            let terms = document.related.iter().chain(&document.broader).chain(&document.replaced_by).map(|id| (Kind::Term, *id));
+            terms.chain(document.companies.iter().map(|id| (Kind::Company, *id))).collect()
+        };
+        let (old, new) = (before.map(ends).unwrap_or_default(), ends(after));
+        let changed = old.iter().filter(|end| !new.contains(end)).chain(new.iter().filter(|end| !old.contains(end)));
+        changed.for_each(|(kind, id)| touched.end(*kind, *id));
+    }
+}

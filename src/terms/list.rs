@@ -1,0 +1,185 @@
+//! `GET /terms`: published terms by name.
+
+use actix_web::{get, web::Data};
+use serde::Serialize;
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::TermCard;
+use crate::{
+    app::State,
+    categories,
+    changes::{Keys, Seen},
+    error::Error,
+    http::{
+        answer::Answer,
+        auth::Reader,
+        paging::{After, Page},
+        query::Query,
+    },
+    openapi::{ListErrors, TAG_TERMS},
+    postgres,
+};
+
+/// One page of terms.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TermList {
+    #[schema(max_items = 100)]
+    pub items: Vec<TermCard>,
+    /// Where the next page begins: send it as `cursor`. `null` on the last page.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// How many terms the list has on all its pages.
+    #[schema(minimum = 0, example = 18)]
+    pub total: i64,
+}
+
+/// The first terms of a list, as they show on another entity's page.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TermExcerpt {
+    #[schema(max_items = 20)]
+    pub items: Vec<TermCard>,
+    /// How many terms the whole list has.
+    #[schema(minimum = 0, example = 7)]
+    pub total: i64,
+    /// The address of those that are not shown here; `null` where all are.
+    #[schema(required, format = "uri-reference", example = "/terms?category=core-concepts&cursor=7b22…")]
+    pub rest: Option<String>,
+}
+
+/// List terms
+///
+/// Published terms by name, in pages. Deprecated ones are left out.
+#[utoipa::path(
+    operation_id = "list_terms",
+    tag = TAG_TERMS,
+    params(
+        ("category" = Option<String>, Query, description = "Only terms of this category, and of those below it: a slug of the day or a former one.", example = "core-concepts", max_length = 100),
+        ("limit" = Option<i64>, Query, description = "How many items a page has.", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
+    ),
+    responses((status = 200, description = "One page of terms; the `Link` header has the address of the next one.", body = TermList), ListErrors),
+    security((), ("bearer" = []))
+)]
+#[get("/terms")]
+pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
+    let category = query.slug("category");
+    let page = Page::take(&mut query, "/terms", &[("category", category.as_ref().map(|slug| slug.as_str()))]);
+    query.finish()?;
+    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut keys = Keys::default();
+    let mut found = match &category {
+        None => {
+            keys.add("terms".into());
+            all(&mut snapshot, &page).await?
+        }
+        Some(slug) => {
+            let below = categories::with_descendants(&mut snapshot, slug).await?;
+            // The first is the category itself; what is written below it touches it too.
+            below.iter().take(1).for_each(|id| keys.add(format!("category:{id}/terms")));
+            of_categories(&mut snapshot, &below, &page).await?
+        }
+    };
+    let number = postgres::position(&mut snapshot).await?;
+    let next_cursor = page.cut(&mut found.rows, Row::after);
+    let items: Vec<TermCard> = found.rows.into_iter().map(|row| row.card.0).collect();
+    items.iter().for_each(|card| card.add_keys(&mut keys));
+    let next = next_cursor.as_deref().map(|cursor| page.address(cursor));
+    let seen = Seen { position: state.position(number), keys };
+    Ok(Answer::json(&TermList { items, next_cursor, total: found.total }, None, seen)?.with_next(next))
+}
+
+/// The first terms of a category and of those below it, for the category's page.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, below: &[Uuid]) -> Result<TermExcerpt, Error> {
+    let page = Page::first("/terms", &[("category", Some(slug))], 20);
+    let mut found = of_categories(snapshot, below, &page).await?;
+    let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
+    Ok(TermExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
+}
+
+struct Found {
+    rows: Vec<Row>,
+    total: i64,
+}
+
+struct Row {
+    id: Uuid,
+    name_key: String,
+    card: Json<TermCard>,
+}
+
+impl Row {
+    fn after(&self) -> After<String> {
+        After { key: self.name_key.clone(), id: self.id }
+    }
+}
+
+async fn all(conn: &mut PgConnection, page: &Page<String>) -> Result<Found, sqlx::Error> {
+    let (key, id) = begin(page);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select id as "id!", name_key as "name_key!", card as "card!: Json<TermCard>"
+          from term_cards
+         where status = 'published' and (name_key, id) > ($1, $2)
+         order by name_key, id
+         limit $3
+        "#,
+        key,
+        id,
+        page.limit + 1
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(r#"select count(*) as "total!" from terms where status = 'published' and deleted_at is null"#).fetch_one(conn).await?;
+    Ok(Found { rows, total })
+}
+
+async fn of_categories(conn: &mut PgConnection, categories: &[Uuid], page: &Page<String>) -> Result<Found, sqlx::Error> {
+    let (key, id) = begin(page);
+    // A page's worth of each category, in the order of the index, and the first of them all: the work grows with the
+    // number of categories, not with that of their terms.
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select k.id as "id!", k.name_key as "name_key!", k.card as "card!: Json<TermCard>"
+          from (select f.id, f.name_key
+                  from unnest($1::uuid[]) as c (id)
+                 cross join lateral (
+                     select t.id, t.name_key from terms t
+                      where t.category_id = c.id and t.status = 'published' and t.deleted_at is null
+                        and (t.name_key, t.id) > ($2, $3)
+                      order by t.name_key, t.id
+                      limit $4) f
+                 order by f.name_key, f.id
+                 limit $4) first
+          join term_cards k on k.id = first.id
+         order by k.name_key, k.id
+        "#,
+        categories,
+        key,
+        id,
+        page.limit + 1
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"
+        select count(*) as "total!" from terms
+         where category_id = any($1) and status = 'published' and deleted_at is null
+        "#,
+        categories
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Found { rows, total })
+}
+
+/// Before every name key there is: no key is empty.
+fn begin(page: &Page<String>) -> (&str, Uuid) {
+    page.after.as_ref().map_or(("", Uuid::nil()), |after| (&after.key, after.id))
+}

@@ -1,0 +1,54 @@
+//! Terms: `/terms` and below.
+
+mod document;
+mod links;
+mod list;
+mod page;
+
+pub use document::{Alias, AliasKind, Source, TermDocument, TermStatus};
+pub use list::{TermExcerpt, first_of_category};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
+
+pub fn routes(routes: &mut Routes<'_>) {
+    routes.service(list::list_terms).service(page::read_term);
+}
+
+/// A term as it shows in lists, relations and search.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TermCard {
+    pub id: Uuid,
+    /// The last part of the term's address, `/terms/{slug}`.
+    #[schema(example = "foundation-model")]
+    pub slug: String,
+    #[schema(example = "Foundation Model")]
+    pub name: String,
+    /// Short forms of the name, in the editor's order.
+    #[schema(example = json!(["FM"]))]
+    pub acronyms: Vec<String>,
+    /// Plain text of one to three sentences.
+    pub definition: String,
+    pub category: CategoryLink,
+    #[schema(inline)]
+    pub status: PublicStatus,
+}
+
+/// The status of a term that anyone may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicStatus {
+    Published,
+    Deprecated,
+}
+
+impl TermCard {
+    /// What an answer that shows this card was made from.
+    pub fn add_keys(&self, keys: &mut Keys) {
+        keys.add(format!("term:{}/card", self.id));
+        keys.add(format!("category:{}/card", self.category.id));
+    }
+}

@@ -1,0 +1,215 @@
+//! `GET /terms/{slug}`: everything that a page about one term shows, in one SQL round trip.
+
+use actix_web::{
+    get,
+    web::{Data, Path},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{PublicStatus, Source, TermCard};
+use crate::{
+    app::State,
+    categories::CategoryTrail,
+    changes::{Keys, Seen},
+    clock::{Day, Timestamp},
+    companies::{self, CompanyCard, CompanyExcerpt},
+    editorial::Kind,
+    error::Error,
+    http::{
+        answer::Answer,
+        auth::Reader,
+        lookup::{self, Segment},
+        query::Query,
+    },
+    openapi::{EntityErrors, TAG_TERMS},
+};
+
+/// Another name of a term, as readers see it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TermAlias {
+    #[schema(example = "Base model")]
+    pub name: String,
+    /// `synonym`, `acronym`, `spelling` or `deprecated` (no longer to be used); more may come.
+    #[schema(example = "synonym")]
+    pub kind: String,
+}
+
+/// The whole page of a term.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TermPage {
+    /// Never changes: `/terms/{id}` leads to the slug of the day.
+    pub id: Uuid,
+    #[schema(example = "foundation-model")]
+    pub slug: String,
+    #[schema(example = "Foundation Model")]
+    pub name: String,
+    #[schema(inline)]
+    pub status: PublicStatus,
+    /// Plain text of one to three sentences.
+    pub definition: String,
+    /// The explanation, in Markdown (CommonMark with tables and footnotes).
+    pub body: String,
+    /// The explanation as HTML that is safe to put into a page.
+    pub body_html: String,
+    /// Other names, in the editor's order.
+    pub aliases: Vec<TermAlias>,
+    pub category: CategoryTrail,
+    /// By name; symmetric.
+    pub related: Vec<TermCard>,
+    /// What this term is a kind or a part of; by name.
+    pub broader: Vec<TermCard>,
+    /// The inverse of `broader`; by name.
+    pub narrower: Vec<TermCard>,
+    /// What to use instead, best first; a deprecated term has at least one.
+    pub replaced_by: Vec<TermCard>,
+    /// The inverse of `replaced_by`; by name.
+    pub replaces: Vec<TermCard>,
+    /// Those linked to the term first, then those of its category; each by name.
+    pub companies: CompanyExcerpt,
+    pub sources: Vec<Source>,
+    /// When an editor last checked that all of it still holds.
+    #[schema(required, value_type = Option<String>, format = Date, example = "2026-11-02")]
+    pub reviewed_on: Option<Day>,
+    #[schema(value_type = String, format = DateTime)]
+    pub published_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When the term itself was last changed; a neighbour's change leaves it as it is.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// How often the term was written, from 1.
+    #[schema(minimum = 1, example = 1)]
+    pub version: i64,
+}
+
+/// Read a term
+///
+/// The whole page of a term: definition, explanation, category, relations and companies. A former slug, or the term's
+/// id, leads to the slug of the day.
+#[utoipa::path(
+    operation_id = "read_term",
+    tag = TAG_TERMS,
+    params(("slug" = String, Path, description = "The term's slug, a former one, or its id.", example = "foundation-model", max_length = 100)),
+    responses((status = 200, description = "The page of the term.", body = TermPage), EntityErrors),
+    security((), ("bearer" = []))
+)]
+#[get("/terms/{slug}")]
+pub async fn read_term(state: Data<State>, path: Path<String>, query: Query, _: Reader) -> Result<Answer, Error> {
+    query.finish()?;
+    let segment = Segment::of(&path);
+    if let Segment::Slug(slug) = &segment
+        && let Some((page, revision, seen)) = read(&state, slug.as_str()).await?
+    {
+        return Answer::json(&page, Some(revision), seen);
+    }
+    lookup::elsewhere(&state, Kind::Term, "terms", &segment).await
+}
+
+async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)>, Error> {
+    let row = sqlx::query!(
+        r#"
+        select t.id, t.slug, t.name, t.status, t.definition, t.body, t.body_html, t.category_id, t.version, t.revision_id,
+               t.reviewed_on as "reviewed_on: Day", t.published_at as "published_at!: Timestamp",
+               t.created_at as "created_at: Timestamp", t.updated_at as "updated_at: Timestamp",
+               (select coalesce(json_agg(json_build_object('name', a.name, 'kind', a.kind) order by a.position), '[]')
+                  from term_aliases a where a.term_id = t.id and a.kind <> 'hidden') as "aliases!: Json<Vec<TermAlias>>",
+               (select coalesce(json_agg(json_build_object('title', s.title, 'url', s.url, 'publisher', s.publisher,
+                                                           'published_on', s.published_on) order by s.position), '[]')
+                  from term_sources s where s.term_id = t.id) as "sources!: Json<Vec<Source>>",
+               (with recursive up (id, slug, name, parent_id, height) as (
+                    select c.id, c.slug, c.name, c.parent_id, 0 from categories c where c.id = t.category_id
+                    union all
+                    select c.id, c.slug, c.name, c.parent_id, up.height + 1 from up join categories c on c.id = up.parent_id
+                )
+                select json_build_object(
+                           'id', (array_agg(id order by height))[1], 'slug', (array_agg(slug order by height))[1],
+                           'name', (array_agg(name order by height))[1],
+                           'ancestors', coalesce(json_agg(json_build_object('id', id, 'slug', slug, 'name', name) order by height desc)
+                                                 filter (where height > 0), '[]'))
+                  from up) as "category!: Json<CategoryTrail>",
+               coalesce(r.related, '[]') as "related!: Json<Vec<TermCard>>",
+               coalesce(r.broader, '[]') as "broader!: Json<Vec<TermCard>>",
+               coalesce(r.narrower, '[]') as "narrower!: Json<Vec<TermCard>>",
+               coalesce(r.replaced_by, '[]') as "replaced_by!: Json<Vec<TermCard>>",
+               coalesce(r.replaces, '[]') as "replaces!: Json<Vec<TermCard>>",
+               coalesce(k.total, 0) as "company_total!", coalesce(k.cards, '[]') as "companies!: Json<Vec<CompanyCard>>",
+               coalesce(k.linked, 0) as "companies_linked!", k.last_key as "last_company_key?",
+               coalesce((select max(position) from changes), 0) as "position!"
+          from terms t
+          left join lateral (
+              select json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'related') as related,
+                     json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'broader') as broader,
+                     json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'narrower') as narrower,
+                     json_agg(n.card order by l.position) filter (where l.role = 'replaced_by') as replaced_by,
+                     json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'replaces') as replaces
+                from (select kind as role, other as id, position from term_relations where owner = t.id
+                      union
+                      select case kind when 'broader' then 'narrower' when 'replaced_by' then 'replaces' else kind end, owner, null
+                        from term_relations where other = t.id) l
+                join term_cards n on n.id = l.id
+          ) r on true
+          left join lateral (
+              select f.total, json_agg(c.card order by f.rank, f.name_key, f.id) as cards,
+                     count(*) filter (where f.rank = 0) as linked,
+                     (array_agg(f.name_key order by f.rank desc, f.name_key desc, f.id desc))[1] as last_key
+                from (select k.id, k.name_key, l.rank, count(*) over () as total
+                        from (select company_id, min(rank) as rank
+                                from (select company_id, 0 as rank from term_companies where term_id = t.id
+                                      union all
+                                      select company_id, 1 from company_categories where category_id = t.category_id) both_ways
+                               group by company_id) l
+                        join companies k on k.id = l.company_id and k.status = 'published' and k.deleted_at is null
+                       order by l.rank, k.name_key, k.id
+                       limit 12) f
+                join company_cards c on c.id = f.id
+               group by f.total
+          ) k on true
+         where t.slug = $1 and t.status <> 'draft' and t.deleted_at is null
+        "#,
+        slug
+    )
+    .fetch_optional(&state.database)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let companies = companies::excerpt_of_term(&row.slug, row.companies.0, row.companies_linked, row.last_company_key, row.company_total);
+    let page = TermPage {
+        id: row.id,
+        slug: row.slug,
+        name: row.name,
+        status: if row.status == "deprecated" { PublicStatus::Deprecated } else { PublicStatus::Published },
+        definition: row.definition,
+        body: row.body,
+        body_html: row.body_html,
+        aliases: row.aliases.0,
+        category: row.category.0,
+        related: row.related.0,
+        broader: row.broader.0,
+        narrower: row.narrower.0,
+        replaced_by: row.replaced_by.0,
+        replaces: row.replaces.0,
+        companies,
+        sources: row.sources.0,
+        reviewed_on: row.reviewed_on,
+        published_at: row.published_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        version: row.version,
+    };
+    let seen = Seen { position: state.position(row.position), keys: keys(&page) };
+    Ok(Some((page, row.revision_id, seen)))
+}
+
+fn keys(page: &TermPage) -> Keys {
+    let mut keys = Keys::default();
+    keys.add(format!("term:{}", page.id));
+    keys.add(format!("slug:term/{}", page.slug));
+    page.category.add_keys(&mut keys);
+    keys.add(format!("category:{}/companies", page.category.id));
+    let TermPage { related, broader, narrower, replaced_by, replaces, .. } = page;
+    [related, broader, narrower, replaced_by, replaces].into_iter().flatten().for_each(|card| card.add_keys(&mut keys));
+    page.companies.items.iter().for_each(|card| card.add_keys(&mut keys));
+    keys
+}
