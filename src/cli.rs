@@ -8,7 +8,11 @@ use crate::{config::Config, openapi, postgres, serve, telemetry};
 
 /// A JSON REST API on Postgres that serves a glossary and the directory around it.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Settings come from the environment, or from .env in this folder; .env.example lists them all.")]
+#[command(
+    version,
+    about,
+    after_help = "Settings come from the environment, or from .env in this folder; .env.example lists them all."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -45,7 +49,10 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             let config = settings()?;
             telemetry::start(&config.log);
             let database = config.database;
-            let options = database.migrate.or(database.own).ok_or("migrate needs DATABASE_URL; the private Postgres is brought up to date by serve")?;
+            let options = database
+                .migrate
+                .or(database.own)
+                .ok_or("migrate needs DATABASE_URL; the private Postgres is brought up to date by serve")?;
             postgres::migrate(&options).await?;
             println!("the tables are up to date");
         }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use time::{Date, OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use time::{
+    Date, OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
+};
 use uuid::{Builder, Uuid};
 
 /// A point in time, in UTC, to the microsecond (what `timestamptz` keeps); RFC 3339 of a fixed width on the wire.
@@ -31,7 +33,7 @@ impl Timestamp {
 
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.format(TIMESTAMP).map_err(|_| std::fmt::Error)?)
+        f.write_str(&self.0.format(TIMESTAMP).map_err(|_unshown| std::fmt::Error)?)
     }
 }
 
@@ -69,7 +71,7 @@ impl Day {
 
 impl std::fmt::Display for Day {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.format(DAY).map_err(|_| std::fmt::Error)?)
+        f.write_str(&self.0.format(DAY).map_err(|_unshown| std::fmt::Error)?)
     }
 }
 

@@ -1,7 +1,14 @@
 //! Every setting: read once at the start, from the environment that it is given, and checked as a whole. Nothing else
 //! in the crate reads the environment.
 
-use std::{collections::BTreeMap, ffi::OsString, net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs}, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use actix_web::http::header::HeaderValue;
 use secrecy::SecretString;
@@ -53,7 +60,7 @@ pub struct DatabaseSettings {
 /// What is logged, and how.
 #[derive(Debug)]
 pub struct LogSettings {
-    /// `TERMBASE_LOG`: `error`, `warn`, `info`, `debug`, or a filter of tracing's form. Default `info`.
+    /// `TERMBASE_LOG`: `error`, `warn`, `info`, `debug`, or a filter of tracing's form. Default `info`, less the framework's noise.
     pub filter: String,
     /// `TERMBASE_LOG_FORMAT`: `text` or `json`. Default `text`.
     pub json: bool,
@@ -79,6 +86,8 @@ pub const VARIABLES: &[&str] = &[
 ];
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Without what the framework says of each broken connection: that is the client's doing.
+const LOG: &str = "info,actix_http=off,actix_server=warn";
 const CACHE_CONTROL: &str = "public, max-age=0, s-maxage=60, stale-while-revalidate=30, stale-if-error=86400";
 
 /// Settings that can't be taken: all of them at once, each with its variable, what it was, and what would pass.
@@ -96,10 +105,14 @@ impl Config {
         let own = settings.database("DATABASE_URL");
         let config = Config {
             server: ServerSettings {
-                listen: settings.value("TERMBASE_LISTEN", LISTEN, "an address and a port such as 127.0.0.1:8080", |text| {
-                    text.to_socket_addrs().ok()?.next()
-                }),
-                data_dir: settings.value("TERMBASE_DATA_DIR", PathBuf::from("./data"), "a folder", |text| Some(PathBuf::from(text))),
+                listen: settings.value(
+                    "TERMBASE_LISTEN",
+                    LISTEN,
+                    "an address and a port such as 127.0.0.1:8080",
+                    |text| text.to_socket_addrs().ok()?.next(),
+                ),
+                data_dir: settings
+                    .value("TERMBASE_DATA_DIR", PathBuf::from("./data"), "a folder", |text| Some(PathBuf::from(text))),
                 admin_token: settings.secret("TERMBASE_ADMIN_TOKEN"),
                 samples: settings.switch("TERMBASE_SAMPLES", own.is_none()),
             },
@@ -108,24 +121,40 @@ impl Config {
                 connections: settings.number("TERMBASE_CONNECTIONS", 10, 2, 500),
                 bin_dir: settings.text("PG_BIN_DIR").map(PathBuf::from),
                 path: settings.other("PATH"),
-                cache_dir: settings.other("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or_else(|| {
-                    settings.other("HOME").filter(|path| !path.is_empty()).map(|home| PathBuf::from(home).join(".cache"))
-                }),
+                cache_dir: settings.other("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or_else(
+                    || {
+                        settings
+                            .other("HOME")
+                            .filter(|path| !path.is_empty())
+                            .map(|home| PathBuf::from(home).join(".cache"))
+                    },
+                ),
                 own,
             },
             http: HttpSettings {
-                cache_control: settings.value("TERMBASE_CACHE_CONTROL", HeaderValue::from_static(CACHE_CONTROL), "a value of the Cache-Control header", |text| {
-                    HeaderValue::from_str(text).ok()
-                }),
+                cache_control: settings.value(
+                    "TERMBASE_CACHE_CONTROL",
+                    HeaderValue::from_static(CACHE_CONTROL),
+                    "a value of the Cache-Control header",
+                    |text| HeaderValue::from_str(text).ok(),
+                ),
                 surrogate_keys: settings.switch("TERMBASE_SURROGATE_KEYS", false),
                 request_timeout: Duration::from_secs(settings.number("TERMBASE_REQUEST_SECONDS", 10, 1, 300)),
                 drain_timeout: Duration::from_secs(settings.number("TERMBASE_DRAIN_SECONDS", 15, 0, 300)),
-                workers: settings.number("TERMBASE_WORKERS", std::thread::available_parallelism().map_or(2, usize::from), 1, 256),
+                workers: settings.number(
+                    "TERMBASE_WORKERS",
+                    std::thread::available_parallelism().map_or(2, usize::from),
+                    1,
+                    256,
+                ),
             },
             log: LogSettings {
-                filter: settings.value("TERMBASE_LOG", "info".to_owned(), "error, warn, info, debug, or a filter such as info,sqlx=debug", |text| {
-                    tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned())
-                }),
+                filter: settings.value(
+                    "TERMBASE_LOG",
+                    LOG.to_owned(),
+                    "error, warn, info, debug, or a filter such as info,sqlx=debug",
+                    |text| tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+                ),
                 json: settings.value("TERMBASE_LOG_FORMAT", false, "text or json", |text| match text {
                     "json" => Some(true),
                     "text" => Some(false),
@@ -159,7 +188,7 @@ impl Settings {
         match value.into_string() {
             Ok(text) => Some(text),
             Err(raw) => {
-                self.faults.push(format!("{name} is {raw:?}, which is not UTF-8."));
+                self.faults.push(format!("{name} is \"{}\", which is not UTF-8.", raw.display()));
                 None
             }
         }
@@ -206,7 +235,8 @@ impl Settings {
     fn secret(&mut self, name: &'static str) -> Option<SecretString> {
         let token = self.text(name)?;
         let rest = token.strip_prefix("tb_").unwrap_or_default();
-        let fits = (32..=120).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let fits = (32..=120).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !fits {
             self.faults.push(format!(
                 "{name} has {} characters (it is not shown here); expected tb_ and 32 to 120 letters, digits, hyphens and underscores.",

@@ -44,11 +44,7 @@ mod tests {
     fn the_codes_are_249_sorted_and_two_capitals_each() {
         assert_eq!(COUNTRIES.len(), 249);
         assert!(COUNTRIES.is_sorted_by(|a, b| a < b));
-        assert!(
-            COUNTRIES
-                .iter()
-                .all(|code| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
-        );
+        assert!(COUNTRIES.iter().all(|code| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())));
     }
 
     #[test]
@@ -56,9 +52,7 @@ mod tests {
         for code in ["AD", "DE", "FR", "GB", "US", "CN", "TW", "BQ", "SS", "ZW"] {
             assert!(is_country(code), "{code}");
         }
-        for code in [
-            "", "D", "de", "DEU", "UK", "EU", "XK", "AN", "ZZ", "276", "DE ",
-        ] {
+        for code in ["", "D", "de", "DEU", "UK", "EU", "XK", "AN", "ZZ", "276", "DE "] {
             assert!(!is_country(code), "{code}");
         }
     }

@@ -90,15 +90,33 @@ pub struct Fault {
 
 impl Fault {
     pub fn body(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
-        Fault { place: "body".into(), pointer: Some(pointer.into()), parameter: None, code: code.into(), detail: detail.into() }
+        Fault {
+            place: "body".into(),
+            pointer: Some(pointer.into()),
+            parameter: None,
+            code: code.into(),
+            detail: detail.into(),
+        }
     }
 
     pub fn query(parameter: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
-        Fault { place: "query".into(), pointer: None, parameter: Some(parameter.into()), code: code.into(), detail: detail.into() }
+        Fault {
+            place: "query".into(),
+            pointer: None,
+            parameter: Some(parameter.into()),
+            code: code.into(),
+            detail: detail.into(),
+        }
     }
 
     pub fn header(name: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
-        Fault { place: "header".into(), pointer: None, parameter: Some(name.into()), code: code.into(), detail: detail.into() }
+        Fault {
+            place: "header".into(),
+            pointer: None,
+            parameter: Some(name.into()),
+            code: code.into(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -284,11 +302,16 @@ impl ResponseError for Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let away = match &error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-            // Classes of SQLSTATE: connection, resources, operator's intervention; 55P03 and 40… are locks that took too long.
-            sqlx::Error::Database(database) => database
-                .code()
-                .is_some_and(|code| ["08", "53", "57", "40", "55P03", "25P03"].iter().any(|class| code.starts_with(class))),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            // Classes of SQLSTATE: connection, authorisation and catalog (both only while connecting), resources, operator's
+            // intervention, rollback by the server, prerequisite state (a lock that took too long; not accepting connections).
+            sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+                ["08", "28", "3D", "53", "57", "40", "55", "25P03"].iter().any(|class| code.starts_with(class))
+            }),
             _ => false,
         };
         if away { Error::Unavailable(error) } else { Error::internal(error) }

@@ -33,9 +33,7 @@ pub const ELEMENTS_MAX: usize = 20_000;
 /// Why a body can't be rendered. Its text says the rule and what would pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MarkdownFault {
-    #[error(
-        "A body has at most {BODY_BYTES_MAX} bytes of UTF-8; this one has {bytes}. Split it into several terms."
-    )]
+    #[error("A body has at most {BODY_BYTES_MAX} bytes of UTF-8; this one has {bytes}. Split it into several terms.")]
     TooLong { bytes: usize },
     #[error(
         "A body nests at most {NESTING_MAX} elements (quotes, lists and their items, emphasis); line {line} goes deeper. Flatten it there."
@@ -101,15 +99,8 @@ impl Note<'_> {
 /// Parses within the bounds, and takes the footnotes' definitions out of the text. Markdown lets them stand anywhere, in a
 /// quote or in one another.
 fn read(body: &str) -> Result<(Vec<Event<'_>>, Vec<Note<'_>>), MarkdownFault> {
-    let options =
-        Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
-    let line_of = |offset: usize| {
-        1 + body
-            .bytes()
-            .take(offset)
-            .filter(|byte| *byte == b'\n')
-            .count()
-    };
+    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
+    let line_of = |offset: usize| 1 + body.bytes().take(offset).filter(|byte| *byte == b'\n').count();
     let (mut nesting, mut elements) = (0, 0);
     let mut text = Vec::new();
     let mut open: Vec<Note<'_>> = Vec::new();
@@ -125,25 +116,15 @@ fn read(body: &str) -> Result<(Vec<Event<'_>>, Vec<Note<'_>>), MarkdownFault> {
             _ => {}
         }
         if nesting > NESTING_MAX {
-            return Err(MarkdownFault::TooDeep {
-                line: line_of(span.start),
-            });
+            return Err(MarkdownFault::TooDeep { line: line_of(span.start) });
         }
         if elements > ELEMENTS_MAX {
-            return Err(MarkdownFault::TooManyElements {
-                line: line_of(span.start),
-            });
+            return Err(MarkdownFault::TooManyElements { line: line_of(span.start) });
         }
         match event {
-            Event::Start(Tag::FootnoteDefinition(label)) => open.push(Note {
-                label,
-                events: Vec::new(),
-            }),
+            Event::Start(Tag::FootnoteDefinition(label)) => open.push(Note { label, events: Vec::new() }),
             Event::End(TagEnd::FootnoteDefinition) => notes.extend(open.pop()),
-            event => open
-                .last_mut()
-                .map_or(&mut text, |note| &mut note.events)
-                .push(event),
+            event => open.last_mut().map_or(&mut text, |note| &mut note.events).push(event),
         }
     }
     Ok((text, notes))
@@ -204,15 +185,8 @@ impl<'a> Writer<'a> {
     fn start(&mut self, tag: Tag<'a>) {
         match tag {
             Tag::HtmlBlock => self.out.push(Event::Start(Tag::Paragraph)),
-            Tag::Link {
-                link_type,
-                dest_url,
-                title,
-                ..
-            } => self.link(link_type, &dest_url, &title),
-            Tag::Image {
-                dest_url, title, ..
-            } => self.image(&dest_url, title),
+            Tag::Link { link_type, dest_url, title, .. } => self.link(link_type, &dest_url, &title),
+            Tag::Image { dest_url, title, .. } => self.image(&dest_url, title),
             Tag::Table(columns) => {
                 self.columns = columns;
                 // The renderer would write the alignment as a style.
@@ -259,18 +233,10 @@ impl<'a> Writer<'a> {
             LinkType::Email => encode(&format!("mailto:{address}")),
             _ => encode(address),
         };
-        let target = if self.is_in_image() {
-            None
-        } else {
-            Target::of(&address)
-        };
+        let target = if self.is_in_image() { None } else { Target::of(&address) };
         self.links.push(target.is_some());
         let Some(target) = target else { return };
-        let title = if title.is_empty() {
-            String::new()
-        } else {
-            format!(" title=\"{}\"", escape(title))
-        };
+        let title = if title.is_empty() { String::new() } else { format!(" title=\"{}\"", escape(title)) };
         let rel = match target {
             Target::OtherSite { .. } => " rel=\"noopener nofollow\"",
             Target::ThisSite | Target::Mail => "",
@@ -287,12 +253,7 @@ impl<'a> Writer<'a> {
         self.images.push(passes);
         if passes {
             let (link_type, dest_url, id) = (LinkType::Inline, address.into(), "".into());
-            self.out.push(Event::Start(Tag::Image {
-                link_type,
-                dest_url,
-                title,
-                id,
-            }));
+            self.out.push(Event::Start(Tag::Image { link_type, dest_url, title, id }));
         }
     }
 
@@ -322,14 +283,11 @@ impl<'a> Writer<'a> {
         let (number, id) = if let Some(number) = self.numbers.get(&key) {
             (*number, String::new())
         } else {
-            self.referred
-                .extend(self.waiting.get_mut(index).and_then(Option::take));
+            self.referred.extend(self.waiting.get_mut(index).and_then(Option::take));
             let number = self.number(key);
             (number, format!(" id=\"body-fnref-{number}\""))
         };
-        self.html(format!(
-            "<sup class=\"footnote-reference\"{id}><a href=\"#body-fn-{number}\">{number}</a></sup>"
-        ));
+        self.html(format!("<sup class=\"footnote-reference\"{id}><a href=\"#body-fn-{number}\">{number}</a></sup>"));
     }
 
     fn number(&mut self, key: String) -> usize {
@@ -361,15 +319,11 @@ impl<'a> Writer<'a> {
 
     fn write_note(&mut self, mut note: Note<'a>, number: usize, leads_back: bool) {
         self.html(format!("<li id=\"body-fn-{number}\">\n"));
-        let paragraph_end = note
-            .events
-            .pop_if(|event| matches!(event, Event::End(TagEnd::Paragraph)));
+        let paragraph_end = note.events.pop_if(|event| matches!(event, Event::End(TagEnd::Paragraph)));
         self.write(note.events);
         if leads_back {
             // The variation selector keeps the arrow from being shown as an emoji.
-            self.html(format!(
-                " <a href=\"#body-fnref-{number}\" class=\"footnote-backref\">\u{21a9}\u{fe0e}</a>"
-            ));
+            self.html(format!(" <a href=\"#body-fnref-{number}\" class=\"footnote-backref\">\u{21a9}\u{fe0e}</a>"));
         }
         self.out.extend(paragraph_end);
         self.html("</li>\n");
@@ -400,11 +354,7 @@ impl Target {
                 let site = Url::parse("https://site.invalid/").ok()?;
                 let resolved = site.join(address).ok()?;
                 let stays = resolved.origin() == site.origin();
-                Some(if stays {
-                    Self::ThisSite
-                } else {
-                    Self::OtherSite { is_https: false }
-                })
+                Some(if stays { Self::ThisSite } else { Self::OtherSite { is_https: false } })
             }
             Err(_) => None,
         }
@@ -429,10 +379,7 @@ fn encode(address: &str) -> String {
 
 /// Escapes a text for an attribute in double quotes.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('"', "&quot;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Keeps the elements and attributes that the renderer and [`Writer`] write, and nothing else.
@@ -480,29 +427,11 @@ fn sanitizer() -> ammonia::Builder<'static> {
             ("sup", one_of(&["id"])),
         ]))
         .tag_attribute_values(HashMap::from([
-            (
-                "a",
-                HashMap::from([
-                    ("class", one_of(&["footnote-backref"])),
-                    ("rel", one_of(&["noopener nofollow"])),
-                ]),
-            ),
-            (
-                "section",
-                HashMap::from([("class", one_of(&["footnotes"]))]),
-            ),
-            (
-                "sup",
-                HashMap::from([("class", one_of(&["footnote-reference"]))]),
-            ),
-            (
-                "td",
-                HashMap::from([("align", one_of(&["left", "center", "right"]))]),
-            ),
-            (
-                "th",
-                HashMap::from([("align", one_of(&["left", "center", "right"]))]),
-            ),
+            ("a", HashMap::from([("class", one_of(&["footnote-backref"])), ("rel", one_of(&["noopener nofollow"]))])),
+            ("section", HashMap::from([("class", one_of(&["footnotes"]))])),
+            ("sup", HashMap::from([("class", one_of(&["footnote-reference"]))])),
+            ("td", HashMap::from([("align", one_of(&["left", "center", "right"]))])),
+            ("th", HashMap::from([("align", one_of(&["left", "center", "right"]))])),
         ]))
         .url_schemes(one_of(&["http", "https", "mailto"]))
         // Ours: the writer knows which links leave the site, ammonia would mark all.
@@ -520,8 +449,7 @@ fn sanitizer() -> ammonia::Builder<'static> {
 
 /// Whether a word may name a code block's language: `c++`, `objective-c`, `f#`, `asp.net`.
 fn is_language(word: &str) -> bool {
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'#' | b'.' | b'-' | b'_');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'#' | b'.' | b'-' | b'_');
     (1..=40).contains(&word.len()) && word.bytes().all(is_plain)
 }
 
@@ -546,14 +474,8 @@ mod tests {
             while let Some(attribute) = inside.strip_prefix(' ') {
                 let (key, value) = attribute.split_once("=\"").expect("an attribute's value");
                 let (value, after) = value.split_once('"').expect("the end of a value");
-                let value = value
-                    .replace("&lt;", "<")
-                    .replace("&gt;", ">")
-                    .replace("&quot;", "\"");
-                attributes.push((
-                    key.to_owned(),
-                    value.replace("&nbsp;", "\u{a0}").replace("&amp;", "&"),
-                ));
+                let value = value.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+                attributes.push((key.to_owned(), value.replace("&nbsp;", "\u{a0}").replace("&amp;", "&")));
                 inside = after;
             }
             rest = inside.strip_prefix('>').expect("the tag's end");
@@ -563,9 +485,7 @@ mod tests {
     }
 
     fn is_harmless(html: &str) -> Result<(), String> {
-        let allowed = [
-            "href", "title", "rel", "class", "id", "src", "alt", "align", "start",
-        ];
+        let allowed = ["href", "title", "rel", "class", "id", "src", "alt", "align", "start"];
         for (name, attributes) in elements(html) {
             for (key, value) in attributes {
                 if !allowed.contains(&key.as_str()) {
@@ -594,27 +514,12 @@ mod tests {
         for (body, expected) in [
             ("", ""),
             ("# A\n\ntext", "<h1>A</h1>\n<p>text</p>\n"),
-            (
-                "*a* **b** ~~c~~ `d`",
-                "<p><em>a</em> <strong>b</strong> <del>c</del> <code>d</code></p>\n",
-            ),
+            ("*a* **b** ~~c~~ `d`", "<p><em>a</em> <strong>b</strong> <del>c</del> <code>d</code></p>\n"),
             ("a\\\nb", "<p>a<br>\nb</p>\n"),
-            (
-                "3. a\n4. b",
-                "<ol start=\"3\">\n<li>a</li>\n<li>b</li>\n</ol>\n",
-            ),
-            (
-                "> a\n\n---",
-                "<blockquote>\n<p>a</p>\n</blockquote>\n<hr>\n",
-            ),
-            (
-                "```rust\nfn a() {}\n```",
-                "<pre><code class=\"language-rust\">fn a() {}\n</code></pre>\n",
-            ),
-            (
-                "```c++ x\n```",
-                "<pre><code class=\"language-c++\"></code></pre>\n",
-            ),
+            ("3. a\n4. b", "<ol start=\"3\">\n<li>a</li>\n<li>b</li>\n</ol>\n"),
+            ("> a\n\n---", "<blockquote>\n<p>a</p>\n</blockquote>\n<hr>\n"),
+            ("```rust\nfn a() {}\n```", "<pre><code class=\"language-rust\">fn a() {}\n</code></pre>\n"),
+            ("```c++ x\n```", "<pre><code class=\"language-c++\"></code></pre>\n"),
             ("```a\"onclick=\"b\n```", "<pre><code></code></pre>\n"),
             (
                 "|a|b|c|d|\n|:-|:-:|-:|-|\n|1|2|3|4|",
@@ -627,19 +532,10 @@ mod tests {
 
     #[test]
     fn raw_html_is_shown_and_not_obeyed() {
-        assert_eq!(
-            html("a <b onclick=x>c</b>"),
-            "<p>a &lt;b onclick=x&gt;c&lt;/b&gt;</p>\n"
-        );
-        assert_eq!(
-            html("<script>\nalert(1)\n</script>"),
-            "<p>&lt;script&gt;\nalert(1)\n&lt;/script&gt;</p>\n"
-        );
+        assert_eq!(html("a <b onclick=x>c</b>"), "<p>a &lt;b onclick=x&gt;c&lt;/b&gt;</p>\n");
+        assert_eq!(html("<script>\nalert(1)\n</script>"), "<p>&lt;script&gt;\nalert(1)\n&lt;/script&gt;</p>\n");
         assert_eq!(html("<!-- note -->"), "<p>&lt;!-- note --&gt;</p>\n");
-        assert_eq!(
-            html("![a <b> \"c\"](/d)"),
-            "<p><img src=\"/d\" alt=\"a &lt;b&gt; &quot;c&quot;\"></p>\n"
-        );
+        assert_eq!(html("![a <b> \"c\"](/d)"), "<p><img src=\"/d\" alt=\"a &lt;b&gt; &quot;c&quot;\"></p>\n");
     }
 
     #[test]
@@ -647,42 +543,18 @@ mod tests {
         for (body, expected) in [
             ("[a](/terms/x)", "<a href=\"/terms/x\">a</a>"),
             ("[a](x?y=1&z=2#w)", "<a href=\"x?y=1&amp;z=2#w\">a</a>"),
-            (
-                "[a](#b 'c \"d\"')",
-                "<a href=\"#b\" title=\"c &quot;d&quot;\">a</a>",
-            ),
-            (
-                "[a](https://b.example/)",
-                "<a href=\"https://b.example/\" rel=\"noopener nofollow\">a</a>",
-            ),
-            (
-                "[a](HTTP://b.example/)",
-                "<a href=\"HTTP://b.example/\" rel=\"noopener nofollow\">a</a>",
-            ),
-            (
-                "[a](//b.example)",
-                "<a href=\"//b.example\" rel=\"noopener nofollow\">a</a>",
-            ),
-            (
-                "[a](/\\b.example)",
-                "<a href=\"/\\b.example\" rel=\"noopener nofollow\">a</a>",
-            ),
-            (
-                "[a](</&#9;/b.example>)",
-                "<a href=\"//b.example\" rel=\"noopener nofollow\">a</a>",
-            ),
+            ("[a](#b 'c \"d\"')", "<a href=\"#b\" title=\"c &quot;d&quot;\">a</a>"),
+            ("[a](https://b.example/)", "<a href=\"https://b.example/\" rel=\"noopener nofollow\">a</a>"),
+            ("[a](HTTP://b.example/)", "<a href=\"HTTP://b.example/\" rel=\"noopener nofollow\">a</a>"),
+            ("[a](//b.example)", "<a href=\"//b.example\" rel=\"noopener nofollow\">a</a>"),
+            ("[a](/\\b.example)", "<a href=\"/\\b.example\" rel=\"noopener nofollow\">a</a>"),
+            ("[a](</&#9;/b.example>)", "<a href=\"//b.example\" rel=\"noopener nofollow\">a</a>"),
             (
                 "<https://b.example/é>",
                 "<a href=\"https://b.example/%C3%A9\" rel=\"noopener nofollow\">https://b.example/é</a>",
             ),
-            (
-                "[a](mailto:b@c.example)",
-                "<a href=\"mailto:b@c.example\">a</a>",
-            ),
-            (
-                "<b@c.example>",
-                "<a href=\"mailto:b@c.example\">b@c.example</a>",
-            ),
+            ("[a](mailto:b@c.example)", "<a href=\"mailto:b@c.example\">a</a>"),
+            ("<b@c.example>", "<a href=\"mailto:b@c.example\">b@c.example</a>"),
         ] {
             assert_eq!(html(body), format!("<p>{expected}</p>\n"), "{body:?}");
         }
@@ -691,23 +563,14 @@ mod tests {
     #[test]
     fn images_are_https_or_of_the_site() {
         for (body, expected) in [
-            (
-                "![a](https://b.example/c.png 't')",
-                "<img src=\"https://b.example/c.png\" alt=\"a\" title=\"t\">",
-            ),
-            (
-                "![a *b* [c](/d) ![e](/f)](/g)",
-                "<img src=\"/g\" alt=\"a b c e\">",
-            ),
+            ("![a](https://b.example/c.png 't')", "<img src=\"https://b.example/c.png\" alt=\"a\" title=\"t\">"),
+            ("![a *b* [c](/d) ![e](/f)](/g)", "<img src=\"/g\" alt=\"a b c e\">"),
             ("![a *b*](http://b.example/c.png)", "a <em>b</em>"),
             ("![a](//b.example/c.png)", "a"),
             ("![a](mailto:b@c.example)", "a"),
             ("![a](data:image/png;base64,AAAA)", "a"),
             ("![a](javascript:b)", "a"),
-            (
-                "[![a](/b)](/c)",
-                "<a href=\"/c\"><img src=\"/b\" alt=\"a\"></a>",
-            ),
+            ("[![a](/b)](/c)", "<a href=\"/c\"><img src=\"/b\" alt=\"a\"></a>"),
             ("![a ![b](/c) d](data:e)", "a <img src=\"/c\" alt=\"b\"> d"),
         ] {
             assert_eq!(html(body), format!("<p>{expected}</p>\n"), "{body:?}");
@@ -765,11 +628,8 @@ mod tests {
     #[test]
     fn footnotes_stand_at_the_end_in_the_order_of_their_references() {
         let body = "a[^y] b[^X] c[^y]\n\n[^x]: x[^z]\n[^y]: y\n\n[^lost]: lost\n\n[^z]: z";
-        let back = |number| {
-            format!(
-                " <a href=\"#body-fnref-{number}\" class=\"footnote-backref\">\u{21a9}\u{fe0e}</a>"
-            )
-        };
+        let back =
+            |number| format!(" <a href=\"#body-fnref-{number}\" class=\"footnote-backref\">\u{21a9}\u{fe0e}</a>");
         let expected = [
             "<p>a<sup class=\"footnote-reference\" id=\"body-fnref-1\"><a href=\"#body-fn-1\">1</a></sup>",
             " b<sup class=\"footnote-reference\" id=\"body-fnref-2\"><a href=\"#body-fn-2\">2</a></sup>",
@@ -791,10 +651,7 @@ mod tests {
         // As CommonMark has it of links inside of links: two of them can't be nested.
         for body in ["[a[^x]](/b)\n\n[^x]: x", "![a[^x]](/b)\n\n[^x]: x"] {
             let html = html(body);
-            assert!(
-                html.contains("[a<sup class=") && html.contains("</sup>](/b)</p>"),
-                "{html}"
-            );
+            assert!(html.contains("[a<sup class=") && html.contains("</sup>](/b)</p>"), "{html}");
         }
         assert!(html("a[^X]\n\n[^x]: x").contains("href=\"#body-fn-1\""));
     }
@@ -812,20 +669,14 @@ mod tests {
         assert_eq!((fault.code(), fault.line()), ("too_deep", Some(3)));
 
         let fault = render(&"a\n\n".repeat(ELEMENTS_MAX + 1)).expect_err("too many");
-        assert_eq!(
-            (fault.code(), fault.line()),
-            ("too_many_elements", Some(2 * ELEMENTS_MAX + 1))
-        );
+        assert_eq!((fault.code(), fault.line()), ("too_many_elements", Some(2 * ELEMENTS_MAX + 1)));
     }
 
     #[test]
     fn a_table_that_asks_for_many_cells_with_few_bytes_is_refused() {
         let row = |cell: &str| format!("|{}\n", format!("{cell}|").repeat(1000));
         let body = format!("{}{}{}", row("a"), row("-"), "|b|\n".repeat(1000));
-        assert_eq!(
-            render(&body).map_err(|fault| fault.code()),
-            Err("too_many_elements")
-        );
+        assert_eq!(render(&body).map_err(|fault| fault.code()), Err("too_many_elements"));
     }
 
     #[test]

@@ -19,9 +19,7 @@
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
-use icu_properties::props::{
-    BidiControl, DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, Script,
-};
+use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, Script};
 use icu_properties::{CodePointMapData, CodePointSetData};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -43,10 +41,7 @@ pub fn fold(name: &str) -> String {
     if key.is_empty() {
         // Nothing is left that tells it from another name of punctuation: so the punctuation counts after all.
         let visible: String = name.chars().filter(|c| !is_ignorable(*c)).collect();
-        let words: Vec<&str> = visible
-            .split(is_blank)
-            .filter(|word| !word.is_empty())
-            .collect();
+        let words: Vec<&str> = visible.split(is_blank).filter(|word| !word.is_empty()).collect();
         return nfc.normalize(&words.join(" ")).into_owned();
     }
     nfc.normalize(&key).into_owned()
@@ -79,9 +74,7 @@ pub enum NameFault {
     KeyTooLong { bytes: usize },
     #[error("A name neither begins nor ends with white space; send it trimmed.")]
     NotTrimmed,
-    #[error(
-        "A name has no null byte (U+0000), and this one has one at character {position}; remove it."
-    )]
+    #[error("A name has no null byte (U+0000), and this one has one at character {position}; remove it.")]
     NullByte { position: usize },
     #[error(
         "A name is a single line, and this one has a line break at character {position}; put a space there instead."
@@ -150,17 +143,9 @@ fn check_character(c: char, position: usize) -> Result<(), NameFault> {
     match c {
         '\0' => Err(NameFault::NullByte { position }),
         // The mandatory breaks of UAX 14.
-        '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
-            Err(NameFault::LineBreak { position })
-        }
-        _ if c.is_control() => Err(NameFault::ControlCharacter {
-            code_point,
-            position,
-        }),
-        _ if CodePointSetData::new::<BidiControl>().contains(c) => Err(NameFault::BidiControl {
-            code_point,
-            position,
-        }),
+        '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Err(NameFault::LineBreak { position }),
+        _ if c.is_control() => Err(NameFault::ControlCharacter { code_point, position }),
+        _ if CodePointSetData::new::<BidiControl>().contains(c) => Err(NameFault::BidiControl { code_point, position }),
         _ => Ok(()),
     }
 }
@@ -230,40 +215,10 @@ fn simplify(text: &str) -> String {
 /// Punctuation that neither tells names apart nor separates their words.
 fn vanishes(c: char) -> bool {
     // Apostrophes, primes, and Hebrew's: Bayes' and Bayes, Moore’s and Moores, Hawaiʻi and Hawaii.
-    let apostrophe = matches!(
-        c,
-        '\'' | '‘'
-            | '’'
-            | '‚'
-            | '‛'
-            | '`'
-            | '′'
-            | '‵'
-            | 'ʹ'
-            | 'ʻ'
-            | 'ʼ'
-            | 'ʽ'
-            | 'ˈ'
-            | '׳'
-            | '״'
-    );
-    let quote = matches!(
-        c,
-        '"' | '“'
-            | '”'
-            | '„'
-            | '‟'
-            | '«'
-            | '»'
-            | '‹'
-            | '›'
-            | '「'
-            | '」'
-            | '『'
-            | '』'
-            | '《'
-            | '》'
-    );
+    let apostrophe =
+        matches!(c, '\'' | '‘' | '’' | '‚' | '‛' | '`' | '′' | '‵' | 'ʹ' | 'ʻ' | 'ʼ' | 'ʽ' | 'ˈ' | '׳' | '״');
+    let quote =
+        matches!(c, '"' | '“' | '”' | '„' | '‟' | '«' | '»' | '‹' | '›' | '「' | '」' | '『' | '』' | '《' | '》');
     // Exclamations, the full stop of Chinese, dots in the middle of words (col·lecció, ディープ・ラーニング), and the stroke
     // that only stretches Arabic words.
     let other = matches!(c, '!' | '?' | '¡' | '¿' | '。' | '·' | '‧' | '・' | 'ـ');
@@ -271,8 +226,7 @@ fn vanishes(c: char) -> bool {
 }
 
 fn is_punctuation(c: char) -> bool {
-    GeneralCategoryGroup::Punctuation.contains(CodePointMapData::<GeneralCategory>::new().get(c))
-        || c == '•'
+    GeneralCategoryGroup::Punctuation.contains(CodePointMapData::<GeneralCategory>::new().get(c)) || c == '•'
 }
 
 /// Latin letters whose stroke, bar or hook is no mark to Unicode, and so survives decomposition. Folded, so no capitals.
@@ -361,11 +315,7 @@ impl Key {
 
     /// The last character, if the next one would stand directly after it.
     fn neighbour(&self) -> Option<char> {
-        if self.gap {
-            None
-        } else {
-            self.text.chars().next_back()
-        }
+        if self.gap { None } else { self.text.chars().next_back() }
     }
 
     fn mark(&mut self, mark: char) {
@@ -460,10 +410,7 @@ mod tests {
 
     fn same(names: &[&str]) {
         let keys: Vec<String> = names.iter().map(|name| fold(name)).collect();
-        assert!(
-            keys.iter().all(|key| Some(key) == keys.first()),
-            "{names:?} fold to {keys:?}"
-        );
+        assert!(keys.iter().all(|key| Some(key) == keys.first()), "{names:?} fold to {keys:?}");
     }
 
     fn distinct(names: &[&str]) {
@@ -499,23 +446,9 @@ mod tests {
 
     #[test]
     fn punctuation_that_does_not_matter_makes_no_other_name() {
-        same(&[
-            "k-means",
-            "k means",
-            "K–Means",
-            "k\u{2011}means",
-            "k_means",
-            "k − means",
-            "k-means ",
-            "\"k-means\"",
-        ]);
+        same(&["k-means", "k means", "K–Means", "k\u{2011}means", "k_means", "k − means", "k-means ", "\"k-means\""]);
         same(&["GPT-4", "GPT 4", "gpt‑4", "GPT_4", "GPT-4™"]);
-        same(&[
-            "Bayes' theorem",
-            "Bayes’ Theorem",
-            "Bayes theorem",
-            "Bayes´ theorem",
-        ]);
+        same(&["Bayes' theorem", "Bayes’ Theorem", "Bayes theorem", "Bayes´ theorem"]);
         same(&["Moore's law", "Moore’s Law", "Moores law"]);
         same(&["L'Oréal", "L´Oreal", "LOreal"]);
         same(&["U.S.", "US", "U.S", "u.s."]);
@@ -523,11 +456,7 @@ mod tests {
         same(&["Node.js", "NodeJS"]);
         same(&["TCP/IP", "TCP-IP", "TCP IP", "TCP\\IP"]);
         same(&["Python (language)", "Python language", "Python [language]"]);
-        same(&[
-            "Attention: all you need",
-            "Attention, all you need…",
-            "attention all you need!",
-        ]);
+        same(&["Attention: all you need", "Attention, all you need…", "attention all you need!"]);
         same(&["AT&T®", "at&t"]);
         same(&["col·lecció", "coŀlecció", "collecció"]);
         same(&["R²", "R2", "R₂"]);
@@ -577,12 +506,7 @@ mod tests {
 
     #[test]
     fn invisible_characters_vanish() {
-        same(&[
-            "trans\u{ad}former",
-            "trans\u{200b}former",
-            "\u{feff}transformer",
-            "\u{202e}transformer\u{202c}",
-        ]);
+        same(&["trans\u{ad}former", "trans\u{200b}former", "\u{feff}transformer", "\u{202e}transformer\u{202c}"]);
         same(&["❤\u{fe0f}", "❤"]);
         same(&["a\u{34f}b", "ab", "a\u{7}b", "a\u{e0001}b"]);
     }
@@ -609,40 +533,21 @@ mod tests {
     #[test]
     fn every_character_folds_to_a_fixed_point_in_every_company() {
         // Without the large blocks of ideographs and syllables, which are all alike.
-        let many = ('\0'..='\u{33ff}')
-            .chain('\u{a000}'..='\u{ac80}')
-            .chain('\u{f900}'..='\u{12fff}');
-        for c in many
-            .chain('\u{1b000}'..='\u{1f9ff}')
-            .chain('\u{e0000}'..='\u{e01ff}')
-        {
-            for name in [
-                format!("{c}"),
-                format!("a{c}.1 {c}b-{c} и{c}.{c}3.{c}4--{c}"),
-            ] {
+        let many = ('\0'..='\u{33ff}').chain('\u{a000}'..='\u{ac80}').chain('\u{f900}'..='\u{12fff}');
+        for c in many.chain('\u{1b000}'..='\u{1f9ff}').chain('\u{e0000}'..='\u{e01ff}') {
+            for name in [format!("{c}"), format!("a{c}.1 {c}b-{c} и{c}.{c}3.{c}4--{c}")] {
                 let key = fold(&name);
                 assert_eq!(fold(&key), key, "{name:?}");
             }
-            assert!(
-                !is_visible(c) || !fold(&c.to_string()).is_empty(),
-                "{c:?} has an empty key"
-            );
+            assert!(!is_visible(c) || !fold(&c.to_string()).is_empty(), "{c:?} has an empty key");
         }
     }
 
     #[test]
     fn a_good_name_passes() {
-        for name in [
-            "C",
-            ".NET",
-            "ディープラーニング",
-            "%",
-            "'",
-            "🙂",
-            "👩\u{200d}🔬",
-            &"x".repeat(200),
-            &"深".repeat(200),
-        ] {
+        for name in
+            ["C", ".NET", "ディープラーニング", "%", "'", "🙂", "👩\u{200d}🔬", &"x".repeat(200), &"深".repeat(200)]
+        {
             assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
     }

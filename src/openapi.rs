@@ -89,7 +89,9 @@ pub fn describe() -> Description {
     description.paths = paths;
     let mut components = Components::new();
     components.schemas = schemas.into_iter().collect();
-    for (name, schema) in [(Problem::name(), Problem::schema()), (Fault::name(), Fault::schema()), (Conflict::name(), Conflict::schema())] {
+    for (name, schema) in
+        [(Problem::name(), Problem::schema()), (Fault::name(), Fault::schema()), (Conflict::name(), Conflict::schema())]
+    {
         components.schemas.insert(name.into_owned(), schema);
     }
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
@@ -169,7 +171,10 @@ impl IntoResponses for EntityErrors {
         let location = ObjectBuilder::new().schema_type(Type::String).build();
         let mut header = Header::new(location);
         header.description = Some("The address under the slug of the day.".into());
-        let moved = ResponseBuilder::new().description("A former slug, or an id: the entity is at `Location` now.").header("Location", header).build();
+        let moved = ResponseBuilder::new()
+            .description("A former slug, or an id: the entity is at `Location` now.")
+            .header("Location", header)
+            .build();
         responses.insert("308".into(), moved.into());
         responses
     }
@@ -183,7 +188,11 @@ impl IntoResponses for ListErrors {
         let mut responses = problems(
             "/terms",
             &[
-                Error::BadRequest(vec![Fault::query("limit", "out_of_range", "Expected a whole number from 1 to 100.")]),
+                Error::BadRequest(vec![Fault::query(
+                    "limit",
+                    "out_of_range",
+                    "Expected a whole number from 1 to 100.",
+                )]),
                 Error::InvalidToken("it is unknown, expired or revoked"),
             ],
         );
@@ -207,17 +216,28 @@ fn not_modified() -> RefOr<Response> {
 
 /// Problem answers with examples made by the errors themselves, and those that any operation can answer.
 fn problems(instance: &str, errors: &[Error]) -> BTreeMap<String, RefOr<Response>> {
-    let anywhere = [Error::NotAcceptable, Error::UriTooLong(5000), Error::internal("example"), Error::Unavailable(sqlx::Error::PoolTimedOut)];
-    errors.iter().chain(&anywhere).map(|error| {
-        let ProblemType { status, explanation, .. } = error.problem_type();
-        let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
-        content.example = Some(json!(error.problem(instance)));
-        let description = match *status {
-            status if status == error::UNAVAILABLE.status => format!("{explanation} Also where the request took too long."),
-            _ => (*explanation).to_owned(),
-        };
-        let response = ResponseBuilder::new().description(description).content("application/problem+json", content).build();
-        (status.as_u16().to_string(), response.into())
-    }).collect()
+    let anywhere = [
+        Error::NotAcceptable,
+        Error::UriTooLong(5000),
+        Error::internal("example"),
+        Error::Unavailable(sqlx::Error::PoolTimedOut),
+    ];
+    errors
+        .iter()
+        .chain(&anywhere)
+        .map(|error| {
+            let ProblemType { status, explanation, .. } = error.problem_type();
+            let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+            content.example = Some(json!(error.problem(instance)));
+            let description = match *status {
+                status if status == error::UNAVAILABLE.status => {
+                    format!("{explanation} Also where the request took too long.")
+                }
+                _ => (*explanation).to_owned(),
+            };
+            let response =
+                ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+            (status.as_u16().to_string(), response.into())
+        })
+        .collect()
 }
-

@@ -41,7 +41,8 @@ pub fn edits() -> Result<Vec<Edit>, SampleError> {
     for file in Files::iter() {
         let bytes = Files::get(&file).map(|file| file.data).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let found = serde_saphyr::from_str(&text).map_err(|error| error.to_string()).and_then(|value| read_file(&value));
+        let found =
+            serde_saphyr::from_str(&text).map_err(|error| error.to_string()).and_then(|value| read_file(&value));
         edits.extend(found.map_err(|what| SampleError { file: file.into_owned(), what })?);
     }
     Ok(edits)
@@ -101,6 +102,8 @@ fn named(document: &Value) -> String {
 }
 
 fn said(document: &str, faults: &[Fault]) -> String {
-    let lines = faults.iter().map(|fault| format!("{document}{}: {}", fault.pointer.as_deref().unwrap_or_default(), fault.detail));
+    let lines = faults
+        .iter()
+        .map(|fault| format!("{document}{}: {}", fault.pointer.as_deref().unwrap_or_default(), fault.detail));
     lines.collect::<Vec<_>>().join("; ")
 }

@@ -36,7 +36,9 @@ const CLUSTER_END: Duration = Duration::from_secs(30);
 /// Why the service did not start, or ended by itself. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("can't listen on {address}, which TERMBASE_LISTEN names: {source}. Stop what listens there, or choose another: TERMBASE_LISTEN=127.0.0.1:0 picks a free port.")]
+    #[error(
+        "can't listen on {address}, which TERMBASE_LISTEN names: {source}. Stop what listens there, or choose another: TERMBASE_LISTEN=127.0.0.1:0 picks a free port."
+    )]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Folder(#[from] ServeLockError),
@@ -44,7 +46,9 @@ pub enum ServeError {
     Cluster(#[from] ClusterError),
     #[error("the Postgres that DATABASE_URL names can't be used: {0}.")]
     Own(String),
-    #[error("the tables can't be brought up to date: {0}. Nothing is served until they are; see the message, mend it, and start again.")]
+    #[error(
+        "the tables can't be brought up to date: {0}. Nothing is served until they are; see the message, mend it, and start again."
+    )]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the start failed: {}", chain(.0))]
     Start(#[from] Error),
@@ -285,7 +289,8 @@ async fn first_address(state: &State, loaded: bool) -> Result<String, sqlx::Erro
 }
 
 fn greet(address: SocketAddr, first: &str, token: &Token, base: &Base) {
-    let host = if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
+    let host =
+        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
     let mut lines = vec![
         format!("termbase {} listens on http://{host}", env!("CARGO_PKG_VERSION")),
         format!("  docs         http://{host}/docs"),
@@ -293,7 +298,9 @@ fn greet(address: SocketAddr, first: &str, token: &Token, base: &Base) {
     ];
     match token {
         Token::Known => {}
-        Token::Shown(token) => lines.push(format!("  admin token  {}  (shown this once: keep it)", token.expose_secret())),
+        Token::Shown(token) => {
+            lines.push(format!("  admin token  {}  (shown this once: keep it)", token.expose_secret()));
+        }
         Token::File(file) => lines.push(format!("  admin token  in {}", file.display())),
     }
     if let Base::Private { psql, .. } = base {

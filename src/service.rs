@@ -65,9 +65,13 @@ pub struct Index {
 )]
 #[get("/")]
 async fn read_index(request: HttpRequest) -> HttpResponse {
-    let wants_page = Accept::parse(&request).is_ok_and(|accept| accept.preference().to_string().starts_with("text/html"));
+    let wants_page =
+        Accept::parse(&request).is_ok_and(|accept| accept.preference().to_string().starts_with("text/html"));
     if wants_page {
-        return HttpResponse::SeeOther().insert_header((header::LOCATION, "docs/")).insert_header((header::VARY, "Accept")).finish();
+        return HttpResponse::SeeOther()
+            .insert_header((header::LOCATION, "docs/"))
+            .insert_header((header::VARY, "Accept"))
+            .finish();
     }
     HttpResponse::Ok().insert_header((header::VARY, "Accept")).json(Index {
         terms: "/terms",
@@ -108,7 +112,10 @@ async fn read_description(state: Data<State>) -> HttpResponse {
 )]
 #[get("/docs")]
 async fn open_docs() -> HttpResponse {
-    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "docs/")).insert_header((header::CACHE_CONTROL, "no-cache")).finish()
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, "docs/"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .finish()
 }
 
 /// Read about a problem
@@ -134,7 +141,10 @@ async fn read_problem_type(code: Path<String>) -> Result<HttpResponse, Error> {
         status = problem.status,
         explanation = problem.explanation,
     );
-    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "public, max-age=300")).body(page))
+    Ok(HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(page))
 }
 
 /// Whether the process, or the service, works.
@@ -183,5 +193,7 @@ async fn read_readiness(state: Data<State>) -> HttpResponse {
 }
 
 fn answer(status: StatusCode, word: &'static str, reasons: Vec<String>) -> HttpResponse {
-    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(Health { status: word, reasons })
+    HttpResponse::build(status)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Health { status: word, reasons })
 }

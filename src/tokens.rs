@@ -1,5 +1,6 @@
 //! Tokens: who may do what.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{app::State, clock::Timestamp, error::Error, http::auth};
@@ -44,10 +45,9 @@ pub async fn make_first(
     Ok(made.is_some())
 }
 
-/// `tb_` and 256 random bits in hexadecimal.
+/// `tb_` and 256 random bits, in base64 for addresses (RFC 4648).
 fn random() -> Result<SecretString, Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(SecretString::from(format!("tb_{hex}")))
+    Ok(SecretString::from(format!("tb_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))))
 }

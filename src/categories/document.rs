@@ -50,7 +50,8 @@ impl CategoryDocument {
         let mut members = Members::of(place, value)?;
         let slug = members.optional("slug", read::slug);
         let name = members.required("name", read::name);
-        let description = members.optional("description", |place, value| place.line(value, 0, 1000)).unwrap_or_default();
+        let description =
+            members.optional("description", |place, value| place.line(value, 0, 1000)).unwrap_or_default();
         let parent = members.optional("parent", read::reference);
         let rank = members.optional("rank", |place, value| place.integer(value, 0, 1_000_000)).unwrap_or_default();
         members.finish();
@@ -119,7 +120,16 @@ impl Entity for CategoryDocument<Uuid> {
                 parent: row.parent_id,
                 rank: row.rank,
             };
-            Ok((row.id, Stored { slug, document, version: row.version, published_at: Some(row.created_at), deleted: row.deleted }))
+            Ok((
+                row.id,
+                Stored {
+                    slug,
+                    document,
+                    version: row.version,
+                    published_at: Some(row.created_at),
+                    deleted: row.deleted,
+                },
+            ))
         });
         stored.collect()
     }
@@ -175,12 +185,23 @@ impl Entity for CategoryDocument<Uuid> {
         touched.key(format!("category:{id}/card"));
         touched.key("categories".into());
         if before.is_none_or(|before| before.slug != after.slug) {
-            row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:category/{slug}")));
+            row.former_slug()
+                .into_iter()
+                .chain([&row.slug])
+                .for_each(|slug| touched.key(format!("slug:category/{slug}")));
         }
         // The list of children on the parent's page.
-        before.into_iter().chain([after]).filter_map(|document| document.parent).for_each(|parent| touched.key(format!("category:{parent}")));
+        before
+            .into_iter()
+            .chain([after])
+            .filter_map(|document| document.parent)
+            .for_each(|parent| touched.key(format!("category:{parent}")));
         if before.is_none_or(|before| before.parent != after.parent) {
-            before.into_iter().chain([after]).filter_map(|document| document.parent).for_each(|parent| touched.lists_of(parent));
+            before
+                .into_iter()
+                .chain([after])
+                .filter_map(|document| document.parent)
+                .for_each(|parent| touched.lists_of(parent));
         }
     }
 }

@@ -75,11 +75,16 @@ impl CompanyDocument {
         let mut members = Members::of(place, value)?;
         let slug = members.optional("slug", read::slug);
         let name = members.required("name", read::name);
-        let description = members.optional("description", |place, value| place.line(value, 0, 1000)).unwrap_or_default();
+        let description =
+            members.optional("description", |place, value| place.line(value, 0, 1000)).unwrap_or_default();
         let website = members.optional("website", read::web_address);
         let country = members.optional("country", |place, value| {
             let code = place.line(value, 2, 2)?;
-            if is_country(&code) { Some(code) } else { place.fault("unknown_country", "Expected a code of ISO 3166-1 alpha-2 such as US or DE.") }
+            if is_country(&code) {
+                Some(code)
+            } else {
+                place.fault("unknown_country", "Expected a code of ISO 3166-1 alpha-2 such as US or DE.")
+            }
         });
         let founded_year = members.optional("founded_year", |place, value| place.integer(value, 1000, 2999));
         let status = members.optional("status", read::choice).unwrap_or(CompanyStatus::Draft);
@@ -121,13 +126,15 @@ impl Entity for CompanyDocument<Uuid> {
     }
 
     fn resolve(written: CompanyDocument, slug: Slug, names: &mut Names) -> Self {
-        let CompanyDocument { slug: _, name, description, website, country, founded_year, status, categories } = written;
+        let CompanyDocument { slug: _, name, description, website, country, founded_year, status, categories } =
+            written;
         let categories = names.id_set(Kind::Category, &categories, "categories");
         CompanyDocument { slug: Some(slug), name, description, website, country, founded_year, status, categories }
     }
 
     fn shown(&self, names: &Names) -> CompanyDocument<String> {
-        let CompanyDocument { slug, name, description, website, country, founded_year, status, categories } = self.clone();
+        let CompanyDocument { slug, name, description, website, country, founded_year, status, categories } =
+            self.clone();
         let categories = names.sorted_slugs(&categories);
         CompanyDocument { slug, name, description, website, country, founded_year, status, categories }
     }
@@ -143,7 +150,9 @@ impl Entity for CompanyDocument<Uuid> {
     async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
         // Two statements: what hangs on a row is read after its lock is held, by a snapshot that sees what its last
         // holder committed.
-        sqlx::query!("select id from companies where id = any($1) order by id for no key update", ids).fetch_all(&mut *conn).await?;
+        sqlx::query!("select id from companies where id = any($1) order by id for no key update", ids)
+            .fetch_all(&mut *conn)
+            .await?;
         let rows = sqlx::query!(
             r#"
             select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version,
@@ -168,7 +177,10 @@ impl Entity for CompanyDocument<Uuid> {
                 status: *status.ok_or_else(|| Error::internal("a status that this version does not know"))?,
                 categories: row.categories,
             };
-            Ok((row.id, Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted }))
+            Ok((
+                row.id,
+                Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted },
+            ))
         });
         stored.collect()
     }
@@ -243,7 +255,8 @@ impl Entity for CompanyDocument<Uuid> {
         let (id, after) = (row.id, &row.after);
         let before = row.before.as_ref().map(|before| &before.document);
         let shown = |document: &Self| {
-            let CompanyDocument { slug, name, description, website, country, founded_year: _, status, categories: _ } = document.clone();
+            let CompanyDocument { slug, name, description, website, country, founded_year: _, status, categories: _ } =
+                document.clone();
             (slug, name, description, website, country, status)
         };
         touched.key(format!("company:{id}"));
@@ -255,7 +268,10 @@ impl Entity for CompanyDocument<Uuid> {
             touched.key("categories".into());
         }
         if was != is || before.is_none_or(|before| before.slug != after.slug) {
-            row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:company/{slug}")));
+            row.former_slug()
+                .into_iter()
+                .chain([&row.slug])
+                .for_each(|slug| touched.key(format!("slug:company/{slug}")));
         }
         let listed = was != is || before.is_none_or(|before| before.name != after.name);
         if listed {

@@ -116,7 +116,11 @@ pub async fn list_companies(state: Data<State>, mut query: Query, _: Reader) -> 
 ///
 /// # Errors
 /// A database that does not answer.
-pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, category: Uuid) -> Result<CompanyExcerpt, Error> {
+pub async fn first_of_category(
+    snapshot: &mut PgConnection,
+    slug: &str,
+    category: Uuid,
+) -> Result<CompanyExcerpt, Error> {
     let page = Page::first("/companies", &[("category", Some(slug))], 20);
     let mut found = of_category(snapshot, category, &page).await?;
     let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
@@ -126,7 +130,13 @@ pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, category
 /// The first companies of a term, which its page read in its own round trip, with the address of the rest. `linked` of
 /// them are the term's own; `last_key` is the name key of the last.
 #[must_use]
-pub fn excerpt_of_term(slug: &str, items: Vec<CompanyCard>, linked: i64, last_key: Option<String>, total: i64) -> CompanyExcerpt {
+pub fn excerpt_of_term(
+    slug: &str,
+    items: Vec<CompanyCard>,
+    linked: i64,
+    last_key: Option<String>,
+    total: i64,
+) -> CompanyExcerpt {
     let page = Page::first("/companies", &[("term", Some(slug))], crate::http::paging::DEFAULT_LIMIT);
     let shown = i64::try_from(items.len()).unwrap_or(total);
     let rest = match (items.last(), last_key) {
@@ -201,9 +211,11 @@ async fn all(conn: &mut PgConnection, page: &Page<Key>) -> Result<Found, sqlx::E
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(r#"select count(*) as "total!" from companies where status = 'published' and deleted_at is null"#)
-        .fetch_one(conn)
-        .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from companies where status = 'published' and deleted_at is null"#
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(Found { rows, total })
 }
 
@@ -238,7 +250,12 @@ async fn of_category(conn: &mut PgConnection, category: Uuid, page: &Page<Key>) 
 }
 
 /// The union of the term's own companies and those of its category, narrowed to another category where asked.
-async fn of_term(conn: &mut PgConnection, term: &Term, category: Option<Uuid>, page: &Page<Key>) -> Result<Found, sqlx::Error> {
+async fn of_term(
+    conn: &mut PgConnection,
+    term: &Term,
+    category: Option<Uuid>,
+    page: &Page<Key>,
+) -> Result<Found, sqlx::Error> {
     let (rank, key, id) = begin(page);
     let rows = sqlx::query_as!(
         Row,

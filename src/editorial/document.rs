@@ -7,12 +7,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
-use crate::{
-    clock::Day,
-    error::Fault,
-    http::slug::Slug,
-    names::Name,
-};
+use crate::{clock::Day, error::Fault, http::slug::Slug, names::Name};
 
 /// How a document names another entity: by a slug (of the day or a former one) or by its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,7 +72,10 @@ impl<'f> Place<'f> {
     pub fn line(&mut self, value: &Value, min: usize, max: usize) -> Option<String> {
         let text = self.str(value)?;
         if text.chars().any(char::is_control) {
-            return self.fault("control_character", "Control characters and line breaks can't stand here; write one line of plain text.");
+            return self.fault(
+                "control_character",
+                "Control characters and line breaks can't stand here; write one line of plain text.",
+            );
         }
         self.measured(text, min, max)
     }
@@ -100,13 +98,20 @@ impl<'f> Place<'f> {
         match value.as_i64() {
             Some(number) if (min..=max).contains(&number) => Some(number),
             Some(_) => self.fault("out_of_range", format!("Expected a whole number from {min} to {max}.")),
-            None if value.is_number() => self.fault("out_of_range", format!("Expected a whole number from {min} to {max}.")),
+            None if value.is_number() => {
+                self.fault("out_of_range", format!("Expected a whole number from {min} to {max}."))
+            }
             None => self.wrong_type("a whole number", value),
         }
     }
 
     /// A list of at most `max` items, each read by `item`. An item with a fault is left out, the others are still read.
-    pub fn list<T>(&mut self, value: &Value, max: usize, mut item: impl FnMut(&mut Place<'_>, &Value) -> Option<T>) -> Option<Vec<T>> {
+    pub fn list<T>(
+        &mut self,
+        value: &Value,
+        max: usize,
+        mut item: impl FnMut(&mut Place<'_>, &Value) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let Some(values) = value.as_array() else {
             return self.wrong_type("a list", value);
         };
@@ -122,7 +127,8 @@ impl<'f> Place<'f> {
         let keys: Vec<K> = items.iter().map(key).collect();
         for (index, this) in keys.iter().enumerate() {
             if let Some(earlier) = keys.iter().take(index).position(|other| other == this) {
-                self.below(&index.to_string()).fault::<()>("duplicate", format!("The same as item {earlier}; each may stand once."));
+                self.below(&index.to_string())
+                    .fault::<()>("duplicate", format!("The same as item {earlier}; each may stand once."));
             }
         }
     }
@@ -133,7 +139,8 @@ impl<'f> Place<'f> {
 pub fn markdown(place: &mut Place<'_>, value: &Value) -> Option<String> {
     let text = place.str(value)?;
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-        return place.fault("control_character", "Control characters other than tabs and line breaks can't stand here.");
+        return place
+            .fault("control_character", "Control characters other than tabs and line breaks can't stand here.");
     }
     match crate::markdown::render(text) {
         Ok(_) => Some(text.to_owned()),
@@ -167,8 +174,15 @@ pub fn reference(place: &mut Place<'_>, value: &Value) -> Option<Reference> {
 pub fn web_address(place: &mut Place<'_>, value: &Value) -> Option<String> {
     let text = place.line(value, 1, 2000)?;
     match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none() => Some(text),
-        _ => place.fault("not_a_web_address", "Expected an absolute address that begins with https:// or http://, without a user name."),
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none() =>
+        {
+            Some(text)
+        }
+        _ => place.fault(
+            "not_a_web_address",
+            "Expected an absolute address that begins with https:// or http://, without a user name.",
+        ),
     }
 }
 
@@ -182,13 +196,11 @@ pub fn day(place: &mut Place<'_>, value: &Value) -> Option<Day> {
 /// One of a closed list of values.
 pub fn choice<T: Choice>(place: &mut Place<'_>, value: &Value) -> Option<T> {
     let text = place.str(value)?;
-    match T::ALL.iter().find(|choice| choice.as_str() == text) {
-        Some(choice) => Some(*choice),
-        None => {
-            let known: Vec<_> = T::ALL.iter().map(|choice| choice.as_str()).collect();
-            place.fault("unknown_value", format!("Expected one of {}.", known.join(", ")))
-        }
+    if let Some(choice) = T::ALL.iter().find(|choice| choice.as_str() == text) {
+        return Some(*choice);
     }
+    let known: Vec<_> = T::ALL.iter().map(|choice| choice.as_str()).collect();
+    place.fault("unknown_value", format!("Expected one of {}.", known.join(", ")))
 }
 
 /// A closed list of lower-case values: one Rust enum, spelled the same in the database, JSON and the docs.
@@ -218,17 +230,31 @@ impl<'v, 'f> Members<'v, 'f> {
     }
 
     /// A member that must have a value: absent and null are both faults.
-    pub fn required<T>(&mut self, name: &'static str, parse: impl FnOnce(&mut Place<'_>, &Value) -> Option<T>) -> Option<T> {
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&mut Place<'_>, &Value) -> Option<T>,
+    ) -> Option<T> {
         self.known.push(name);
         match self.map.get(name) {
-            None => self.place.below(name).fault("required", format!("The member \"{name}\" is missing; it must have a value.")),
-            Some(Value::Null) => self.place.below(name).fault("required", format!("The member \"{name}\" can't be null; it must have a value.")),
+            None => self
+                .place
+                .below(name)
+                .fault("required", format!("The member \"{name}\" is missing; it must have a value.")),
+            Some(Value::Null) => self
+                .place
+                .below(name)
+                .fault("required", format!("The member \"{name}\" can't be null; it must have a value.")),
             Some(value) => parse(&mut self.place.below(name), value),
         }
     }
 
     /// A member that may be absent or null, which mean the same: its default.
-    pub fn optional<T>(&mut self, name: &'static str, parse: impl FnOnce(&mut Place<'_>, &Value) -> Option<T>) -> Option<T> {
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&mut Place<'_>, &Value) -> Option<T>,
+    ) -> Option<T> {
         self.known.push(name);
         match self.map.get(name) {
             None | Some(Value::Null) => None,

@@ -19,8 +19,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    categories::CategoryDocument, clock::Timestamp, companies::CompanyDocument, error::Error, http::slug::Slug, names::Name,
-    terms::TermDocument,
+    categories::CategoryDocument, clock::Timestamp, companies::CompanyDocument, error::Error, http::slug::Slug,
+    names::Name, terms::TermDocument,
 };
 
 /// The three kinds of entity, spelled as in the database.
@@ -108,7 +108,10 @@ impl<D: Entity> Row<D> {
     }
 
     /// The owners of these rows whose part of the document changed, and so is written anew.
-    pub fn changed<'r, T: PartialEq + 'r>(rows: &'r [Self], part: impl Fn(&'r D) -> T + Copy + 'r) -> impl Iterator<Item = &'r Self>
+    pub fn changed<'r, T: PartialEq + 'r>(
+        rows: &'r [Self],
+        part: impl Fn(&'r D) -> T + Copy + 'r,
+    ) -> impl Iterator<Item = &'r Self>
     where
         D: 'r,
     {
@@ -150,7 +153,8 @@ pub trait Entity: Clone + PartialEq + Sized {
     /// Writes what hangs on the entities: called once the entities of all kinds are there.
     fn link(conn: &mut PgConnection, rows: &[Row<Self>]) -> impl Future<Output = Result<(), sqlx::Error>>;
     /// Changed slugs, last before the head: an update of a referenced key would hold up others' links to the row.
-    fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String]) -> impl Future<Output = Result<(), sqlx::Error>>;
+    fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String])
+    -> impl Future<Output = Result<(), sqlx::Error>>;
     /// Names the keys that the change touches.
     fn touch(row: &Row<Self>, touched: &mut Touched);
 }

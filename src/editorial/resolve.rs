@@ -21,7 +21,10 @@ pub struct Names {
 
 impl Names {
     /// What documents refer to, looked up at once: by slug of the day, former slug, or id.
-    pub(super) async fn look_up(conn: &mut PgConnection, references: &BTreeSet<(Kind, Reference)>) -> Result<Self, sqlx::Error> {
+    pub(super) async fn look_up(
+        conn: &mut PgConnection,
+        references: &BTreeSet<(Kind, Reference)>,
+    ) -> Result<Self, sqlx::Error> {
         let (mut kinds, mut slugs, mut ids) = (Vec::new(), Vec::new(), Vec::new());
         for (kind, reference) in references {
             kinds.push(kind.as_str());
@@ -77,7 +80,11 @@ impl Names {
     }
 
     /// The closest slugs to those that don't exist, for their faults.
-    pub(super) async fn look_up_closest(&mut self, conn: &mut PgConnection, references: &BTreeSet<(Kind, Reference)>) -> Result<(), sqlx::Error> {
+    pub(super) async fn look_up_closest(
+        &mut self,
+        conn: &mut PgConnection,
+        references: &BTreeSet<(Kind, Reference)>,
+    ) -> Result<(), sqlx::Error> {
         // A file with thousands of dead references needs a few hints, not thousands of searches.
         const MOST: usize = 100;
         let missing = references.iter().filter(|asked| !self.ids.contains_key(*asked)).take(MOST);

@@ -43,7 +43,10 @@ impl Touched {
 }
 
 /// Looks up, for all changes at once, the keys that depend on others; `changes` are (kind, entity, its keys).
-pub(super) async fn look_up(conn: &mut PgConnection, changes: &mut [(Kind, Uuid, &mut Touched)]) -> Result<(), sqlx::Error> {
+pub(super) async fn look_up(
+    conn: &mut PgConnection,
+    changes: &mut [(Kind, Uuid, &mut Touched)],
+) -> Result<(), sqlx::Error> {
     let (mut at, mut kinds, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let mut ask = |index: usize, what: &'static str, id: Uuid| {
         at.push(i64::try_from(index).unwrap_or(i64::MAX));

@@ -8,9 +8,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{
-    Applied, Edit, Entity, Kind, Names, Row, Stored, Target, Touched, document::Reference, touch,
-};
+use super::{Applied, Edit, Entity, Kind, Names, Row, Stored, Target, Touched, document::Reference, touch};
 use crate::{
     app::State,
     categories::CategoryDocument,
@@ -98,12 +96,15 @@ fn is_collision(error: &Error) -> bool {
     }
 }
 
-/// A deadlock, or a unique constraint that the look before had found free.
+/// A deadlock, or a name or slug that the look before had found free.
 fn is_collision_cause(cause: &(dyn std::error::Error + 'static)) -> bool {
     let Some(sqlx::Error::Database(database)) = cause.downcast_ref::<sqlx::Error>() else { return false };
-    let constraints = ["terms_name", "categories_name", "slug_history_slug"];
-    database.code().as_deref() == Some("40P01")
-        || (database.is_unique_violation() && database.constraint().is_some_and(|name| constraints.contains(&name)))
+    let taken = database.constraint().is_some_and(|name| {
+        ["terms", "categories", "companies"].iter().any(|table| {
+            name.strip_prefix(table).is_some_and(|what| ["_name", "_slug", "_slug_taken"].contains(&what))
+        })
+    });
+    database.code().as_deref() == Some("40P01") || taken
 }
 
 impl Write {
@@ -114,7 +115,9 @@ impl Write {
     pub async fn open(state: &State, author: &str, message: Option<&str>) -> Result<Self, Error> {
         let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
         // The mark that the guard trigger looks for.
-        sqlx::query!("select set_config('termbase.write', pg_current_xact_id()::text, true)").fetch_one(&mut *transaction).await?;
+        sqlx::query!("select set_config('termbase.write', pg_current_xact_id()::text, true)")
+            .fetch_one(&mut *transaction)
+            .await?;
         Ok(Write {
             transaction,
             clock: state.clock.clone(),
@@ -132,7 +135,8 @@ impl Write {
     /// # Errors
     /// [`Error::Unavailable`] where the database does not answer.
     pub async fn is_first(&mut self) -> Result<bool, Error> {
-        let position = sqlx::query_scalar!("select position from log_head for update").fetch_one(&mut *self.transaction).await?;
+        let position =
+            sqlx::query_scalar!("select position from log_head for update").fetch_one(&mut *self.transaction).await?;
         Ok(position == 0)
     }
 
@@ -181,16 +185,17 @@ impl Write {
         let terms = self.rows::<Term>(terms, terms_before, &mut names, &mut refusal, &mut applied);
         refusal.end()?;
 
-        self.store(&categories, &names).await?;
-        self.store(&companies, &names).await?;
-        self.store(&terms, &names).await?;
-        let conn = &mut *self.transaction;
-        let linked = async {
+        let stored = async {
+            let conn = &mut *self.transaction;
+            let by = By { author: &self.author, message: self.message.as_deref(), at: self.at };
+            by.store(conn, &categories, &names).await?;
+            by.store(conn, &companies, &names).await?;
+            by.store(conn, &terms, &names).await?;
             Category::link(conn, &categories).await?;
             Company::link(conn, &companies).await?;
             Term::link(conn, &terms).await
         };
-        linked.await.map_err(|error| cycle(error, many, &applied))?;
+        stored.await.map_err(|error| cycle(error, many, &applied))?;
         self.note(&categories);
         self.note(&companies);
         self.note(&terms);
@@ -223,7 +228,8 @@ impl Write {
         let head = sqlx::query!("update log_head set position = position + $1 returning position, log_id", count)
             .fetch_one(&mut *conn)
             .await?;
-        let mut asked: Vec<_> = self.pending.iter_mut().map(|change| (change.kind, change.id, &mut change.touched)).collect();
+        let mut asked: Vec<_> =
+            self.pending.iter_mut().map(|change| (change.kind, change.id, &mut change.touched)).collect();
         touch::look_up(conn, &mut asked).await?;
         insert_changes(conn, &self.clock, self.at, &self.pending, head.position - count).await?;
         self.transaction.commit().await?;
@@ -254,7 +260,10 @@ impl Write {
             let after = D::resolve(written, slug.clone(), names);
             refusal.add(edit, names.take_faults());
             if existing && before.as_ref().is_none_or(|before| before.deleted) {
-                refusal.add(edit, vec![Fault::body("", "not_there", "The entity does not exist, or is deleted; restore it first.")]);
+                refusal.add(
+                    edit,
+                    vec![Fault::body("", "not_there", "The entity does not exist, or is deleted; restore it first.")],
+                );
                 continue;
             }
             if let Some(before) = before.as_ref().filter(|before| before.document.is_public() && !after.is_public()) {
@@ -263,7 +272,11 @@ impl Write {
                     slug: before.slug.to_string(),
                     name: before.document.name().to_string(),
                 };
-                let fault = Fault::body("/status", "already_public", "What was public never goes back to draft; deprecate or delete it.");
+                let fault = Fault::body(
+                    "/status",
+                    "already_public",
+                    "What was public never goes back to draft; deprecate or delete it.",
+                );
                 refusal.clash(edit, fault, conflict);
             }
             let changed = before.as_ref().is_none_or(|before| before.document != after);
@@ -276,23 +289,69 @@ impl Write {
                     Some(before) if before.published_at.is_some() => before.published_at,
                     _ => after.is_public().then_some(self.at),
                 };
-                rows.push(Row { id, slug, before, after, version, revision_id: self.clock.id(), published_at, at: self.at });
+                rows.push(Row {
+                    id,
+                    slug,
+                    before,
+                    after,
+                    version,
+                    revision_id: self.clock.id(),
+                    published_at,
+                    at: self.at,
+                });
             }
         }
         rows
     }
 
+    fn note<D: Entity>(&mut self, rows: &[Row<D>]) {
+        for row in rows {
+            let (slug, former) = (&row.slug, row.former_slug());
+            if former.is_some() {
+                self.renames.push((D::KIND, row.id, slug.to_string()));
+            }
+            let mut touched = Touched::default();
+            D::touch(row, &mut touched);
+            self.pending.push(Pending {
+                kind: D::KIND,
+                id: row.id,
+                created: row.before.is_none(),
+                slug: slug.to_string(),
+                former_slug: former.map(ToString::to_string),
+                public_before: row.was_public(),
+                public_after: row.after.is_public(),
+                touched,
+            });
+        }
+    }
+}
+
+/// Who writes, and when: what stands in every revision of a write.
+struct By<'w> {
+    author: &'w str,
+    message: Option<&'w str>,
+    at: Timestamp,
+}
+
+impl By<'_> {
     /// Revisions, slugs, then the rows that point at both.
-    async fn store<D: Entity>(&mut self, rows: &[Row<D>], names: &Names) -> Result<(), Error> {
+    async fn store<D: Entity>(
+        &self,
+        conn: &mut PgConnection,
+        rows: &[Row<D>],
+        names: &Names,
+    ) -> Result<(), sqlx::Error> {
         if rows.is_empty() {
             return Ok(());
         }
-        let conn = &mut *self.transaction;
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let revision_ids: Vec<Uuid> = rows.iter().map(|row| row.revision_id).collect();
         let versions: Vec<i64> = rows.iter().map(|row| row.version).collect();
-        let documents =
-            rows.iter().map(|row| serde_json::to_value(row.after.shown(names))).collect::<Result<Vec<Value>, _>>().map_err(Error::internal)?;
+        let documents = rows
+            .iter()
+            .map(|row| serde_json::to_value(row.after.shown(names)))
+            .collect::<Result<Vec<Value>, _>>()
+            .map_err(sqlx::Error::decode)?;
         sqlx::query!(
             r#"
             insert into revisions (id, kind, entity, version, document, author, message, at)
@@ -326,32 +385,17 @@ impl Write {
         )
         .execute(&mut *conn)
         .await?;
-        D::store(conn, rows).await.map_err(Error::from)
-    }
-
-    fn note<D: Entity>(&mut self, rows: &[Row<D>]) {
-        for row in rows {
-            let (slug, former) = (&row.slug, row.former_slug());
-            if former.is_some() {
-                self.renames.push((D::KIND, row.id, slug.to_string()));
-            }
-            let mut touched = Touched::default();
-            D::touch(row, &mut touched);
-            self.pending.push(Pending {
-                kind: D::KIND,
-                id: row.id,
-                created: row.before.is_none(),
-                slug: slug.to_string(),
-                former_slug: former.map(ToString::to_string),
-                public_before: row.was_public(),
-                public_after: row.after.is_public(),
-                touched,
-            });
-        }
+        D::store(conn, rows).await
     }
 }
 
-async fn insert_changes(conn: &mut PgConnection, clock: &Clock, at: Timestamp, changes: &[Pending], before: i64) -> Result<(), sqlx::Error> {
+async fn insert_changes(
+    conn: &mut PgConnection,
+    clock: &Clock,
+    at: Timestamp,
+    changes: &[Pending],
+    before: i64,
+) -> Result<(), sqlx::Error> {
     let positions: Vec<i64> = (before + 1..).take(changes.len()).collect();
     let ids: Vec<Uuid> = changes.iter().map(|_| clock.id()).collect();
     let kinds: Vec<&str> = changes.iter().map(|change| change.kind.as_str()).collect();
@@ -397,7 +441,10 @@ fn refer<D: Entity>(wanted: &[Wanted<D::Written>], references: &mut BTreeSet<(Ki
     }
 }
 
-async fn lock<D: Entity>(conn: &mut PgConnection, wanted: &[Wanted<D::Written>]) -> Result<HashMap<Uuid, Stored<D>>, Error> {
+async fn lock<D: Entity>(
+    conn: &mut PgConnection,
+    wanted: &[Wanted<D::Written>],
+) -> Result<HashMap<Uuid, Stored<D>>, Error> {
     let mut ids: Vec<Uuid> = wanted.iter().filter(|want| want.existing).map(|want| want.id).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -430,7 +477,10 @@ async fn claim_slugs<D: Entity>(
             let detail = format!("The slug \"{slug}\" belongs to \"{name}\", now or formerly; choose another.");
             refusal.clash(want.edit, Fault::body("/slug", "slug_taken", detail), conflict);
         } else if claimed.insert(slug.clone(), want.id).is_some_and(|other| other != want.id) {
-            refusal.add(want.edit, vec![Fault::body("/slug", "slug_taken", format!("Another document here has the slug \"{slug}\" too."))]);
+            refusal.add(
+                want.edit,
+                vec![Fault::body("/slug", "slug_taken", format!("Another document here has the slug \"{slug}\" too."))],
+            );
         }
     }
     let mut number = 1;
@@ -459,7 +509,11 @@ async fn claim_slugs<D: Entity>(
 }
 
 /// Who holds these slugs, now or formerly, and under which name.
-async fn taken(conn: &mut PgConnection, kind: Kind, slugs: &[&str]) -> Result<HashMap<String, (Uuid, String)>, sqlx::Error> {
+async fn taken(
+    conn: &mut PgConnection,
+    kind: Kind,
+    slugs: &[&str],
+) -> Result<HashMap<String, (Uuid, String)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         select h.slug, h.entity, coalesce(t.name, c.name, k.name) as "name!"
@@ -478,7 +532,11 @@ async fn taken(conn: &mut PgConnection, kind: Kind, slugs: &[&str]) -> Result<Ha
 }
 
 /// A name is unique among the live terms, and among the live categories.
-async fn claim_names<D: Entity>(conn: &mut PgConnection, wanted: &[Wanted<D::Written>], refusal: &mut Refusal) -> Result<(), Error> {
+async fn claim_names<D: Entity>(
+    conn: &mut PgConnection,
+    wanted: &[Wanted<D::Written>],
+    refusal: &mut Refusal,
+) -> Result<(), Error> {
     let ids: Vec<Uuid> = wanted.iter().map(|want| want.id).collect();
     let keys: Vec<&str> = wanted.iter().map(|want| D::written_name(&want.written).key()).collect();
     let rows = sqlx::query!(
@@ -495,12 +553,15 @@ async fn claim_names<D: Entity>(conn: &mut PgConnection, wanted: &[Wanted<D::Wri
     )
     .fetch_all(conn)
     .await?;
-    let held: HashMap<String, (String, String)> = rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect();
+    let held: HashMap<String, (String, String)> =
+        rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect();
     let mut seen = HashSet::new();
     for (want, key) in wanted.iter().zip(keys) {
         if let Some((slug, name)) = held.get(key) {
             let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.clone(), name: name.clone() };
-            let detail = format!("The name is that of \"{name}\" ({slug}), case, accents and punctuation aside; choose another.");
+            let detail = format!(
+                "The name is that of \"{name}\" ({slug}), case, accents and punctuation aside; choose another."
+            );
             refusal.clash(want.edit, Fault::body("/name", "name_taken", detail), conflict);
         } else if !seen.insert(key) {
             let detail = "Another document here has the same name, case, accents and punctuation aside.";
@@ -519,9 +580,14 @@ fn cycle(error: sqlx::Error, many: bool, applied: &[Option<Applied>]) -> Error {
     };
     let member = found.column().unwrap_or("parent").to_owned();
     let looped = found.detail().unwrap_or_default().to_owned();
-    let edit = applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == looped));
+    let edit =
+        applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == looped));
     let mut refusal = Refusal { many, ..Refusal::default() };
-    let fault = Fault::body(format!("/{member}"), "cycle", format!("The {member} relations lead back to where they began; leave one of them out."));
+    let fault = Fault::body(
+        format!("/{member}"),
+        "cycle",
+        format!("The {member} relations lead back to where they began; leave one of them out."),
+    );
     refusal.add(edit.unwrap_or(0), vec![fault]);
     refusal.into_error()
 }

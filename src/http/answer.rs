@@ -92,7 +92,8 @@ impl Responder for Answer {
 pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen) {
     // State is there in every app that `app::app` builds; without it, nothing may be kept.
     let http = request.app_data::<Data<State>>().map(|state| &state.http);
-    let private = request.headers().contains_key(header::AUTHORIZATION) || request.headers().contains_key("termbase-after");
+    let private =
+        request.headers().contains_key(header::AUTHORIZATION) || request.headers().contains_key("termbase-after");
     let cache_control = match http {
         Some(http) if !private => http.cache_control.clone(),
         _ => HeaderValue::from_static("private, no-store"),

@@ -25,7 +25,11 @@ impl FromRequest for Reader {
         Box::pin(async move {
             let Some(header) = header else { return Ok(Reader) };
             let state = state.ok_or_else(|| Error::internal("the app has no state"))?;
-            let token = header.to_str().ok().and_then(bearer).ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
+            let token = header
+                .to_str()
+                .ok()
+                .and_then(bearer)
+                .ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
             let hash = hash(token);
             let found = sqlx::query_scalar!(
                 r#"

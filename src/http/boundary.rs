@@ -31,10 +31,14 @@ const SLOW_MILLIS: u128 = 500;
 ///
 /// # Errors
 /// A [`Finished`] answer where there is no request left to answer through: after a deadline or a panic.
-pub async fn boundary(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+pub async fn boundary(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let began = Instant::now();
     let state = request.app_data::<Data<State>>().cloned().ok_or_else(|| Error::internal("the app has no state"))?;
-    let context = Context { id: request_id(&request, &state), method: request.method().clone(), path: request.path().to_owned() };
+    let context =
+        Context { id: request_id(&request, &state), method: request.method().clone(), path: request.path().to_owned() };
     if let Err(error) = check_uri(&request) {
         return Ok(request.into_response(context.finish(&error).respond()));
     }
@@ -43,7 +47,8 @@ pub async fn boundary(mut request: ServiceRequest, next: Next<impl MessageBody +
         request.head_mut().method = Method::GET;
     }
     let seconds = state.http.request_timeout.as_secs();
-    let outcome = tokio::time::timeout(state.http.request_timeout, AssertUnwindSafe(next.call(request)).catch_unwind()).await;
+    let outcome =
+        tokio::time::timeout(state.http.request_timeout, AssertUnwindSafe(next.call(request)).catch_unwind()).await;
     let response = match outcome {
         Err(_) => Err(context.finish(&Error::TimedOut(seconds))),
         Ok(Err(panic)) => Err(context.finish(&Error::internal(panic_message(&*panic)))),
@@ -98,7 +103,10 @@ impl Context {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match error {
             Error::InvalidToken(_) => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"termbase\", error=\"invalid_token\""));
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"termbase\", error=\"invalid_token\""),
+                );
             }
             Error::MethodNotAllowed { allow } => {
                 if let Ok(allow) = HeaderValue::from_str(allow) {
@@ -189,7 +197,9 @@ fn keep_headers(from: &HeaderMap, to: &mut HeaderMap) {
 /// The caller's own id, where it is harmless in a log; else a new one.
 fn request_id(request: &ServiceRequest, state: &State) -> String {
     let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
-    let harmless = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let harmless = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
     given.filter(harmless).map_or_else(|| state.clock.id().to_string(), ToOwned::to_owned)
 }
 

@@ -25,9 +25,8 @@ impl Addresses {
     #[must_use]
     pub fn of(description: &utoipa::openapi::OpenApi) -> Self {
         let addresses = description.paths.paths.iter().map(|(path, item)| {
-            let segments = path.trim_start_matches('/').split('/').map(|segment| match segment.starts_with('{') {
-                true => Segment::Any,
-                false => Segment::Fixed(segment.to_owned()),
+            let segments = path.trim_start_matches('/').split('/').map(|segment| {
+                if segment.starts_with('{') { Segment::Any } else { Segment::Fixed(segment.to_owned()) }
             });
             let methods = [
                 (item.get.is_some(), Method::GET),

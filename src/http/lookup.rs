@@ -79,7 +79,12 @@ struct Found {
     position: i64,
 }
 
-async fn find(conn: &mut PgConnection, kind: Kind, slug: Option<&str>, id: Option<Uuid>) -> Result<Option<Found>, sqlx::Error> {
+async fn find(
+    conn: &mut PgConnection,
+    kind: Kind,
+    slug: Option<&str>,
+    id: Option<Uuid>,
+) -> Result<Option<Found>, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"

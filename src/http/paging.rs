@@ -3,6 +3,7 @@
 //! A cursor holds the sort key and the id of the last item shown, so a page begins where the last one ended whatever
 //! was inserted or renamed in between; equal sort keys are told apart by the id.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -47,12 +48,17 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
         });
         let mut page = Page::first(path, filters, limit.unwrap_or(DEFAULT_LIMIT));
         let cursor: Option<Cursor<K>> = query.take("cursor", |value| {
-            let bytes = unhex(value).ok_or_else(|| ("bad_cursor", BAD_CURSOR.to_owned()))?;
-            serde_json::from_slice(&bytes).map_err(|_| ("bad_cursor", BAD_CURSOR.to_owned()))
+            let bytes =
+                BASE64_URL_SAFE_NO_PAD.decode(value).map_err(|_unshown| ("bad_cursor", BAD_CURSOR.to_owned()))?;
+            serde_json::from_slice(&bytes).map_err(|_unshown| ("bad_cursor", BAD_CURSOR.to_owned()))
         });
         match cursor {
             Some(cursor) if cursor.list == page.list => page.after = Some(cursor.after),
-            Some(_) => query.fault(Fault::query("cursor", "bad_cursor", "This cursor belongs to a list with other filters; begin without it.")),
+            Some(_) => query.fault(Fault::query(
+                "cursor",
+                "bad_cursor",
+                "This cursor belongs to a list with other filters; begin without it.",
+            )),
             None => {}
         }
         page
@@ -82,7 +88,9 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
     }
 
     fn cursor(&self, after: After<K>) -> Option<String> {
-        serde_json::to_vec(&Cursor { list: self.list.clone(), after }).ok().map(|bytes| hex(&bytes))
+        serde_json::to_vec(&Cursor { list: self.list.clone(), after })
+            .ok()
+            .map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// The address of the page that begins after an item.
@@ -101,23 +109,3 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
 }
 
 const BAD_CURSOR: &str = "Not a cursor of this service; take `next_cursor` of the page before, or begin without it.";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        use std::fmt::Write;
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    text.as_bytes().chunks_exact(2).map(|pair| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    }).collect()
-}

@@ -4,6 +4,7 @@
 //! revision of its own, such as a list. Each coding has its own tag, since its bytes differ.
 
 use actix_web::{HttpRequest, http::header};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -13,12 +14,8 @@ use super::negotiate::Coding;
 #[must_use]
 pub fn entity_tag(revision: Option<Uuid>, identity_bytes: &[u8], coding: Coding) -> String {
     // 96 bits: two answers of one address never meet by chance.
-    let digest = Sha256::digest(identity_bytes).iter().take(12).fold(String::with_capacity(24), |mut text, byte| {
-        use std::fmt::Write;
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let digest = Sha256::digest(identity_bytes);
+    let digest = BASE64_URL_SAFE_NO_PAD.encode(digest.get(..12).unwrap_or(&digest));
     match revision {
         Some(revision) => format!("\"{}.{digest}.{}\"", revision.simple(), coding.as_str()),
         None => format!("\"{digest}.{}\"", coding.as_str()),

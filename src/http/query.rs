@@ -4,7 +4,11 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use std::future::{Ready, ready};
 use url::form_urlencoded;
 
-use crate::{editorial::document::nearest, error::{Error, Fault}, http::slug::Slug};
+use crate::{
+    editorial::document::nearest,
+    error::{Error, Fault},
+    http::slug::Slug,
+};
 
 /// The parameters of one request.
 pub struct Query {
@@ -30,7 +34,11 @@ impl Query {
     }
 
     /// The parameter's value, read by `parse`, which says what is wrong as a code and a sentence.
-    pub fn take<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, (&'static str, String)>) -> Option<T> {
+    pub fn take<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, (&'static str, String)>,
+    ) -> Option<T> {
         self.known.push(name);
         let mut values = self.pairs.iter().filter(|pair| pair.0 == name).map(|pair| pair.1.as_str());
         let value = values.next()?;
@@ -60,7 +68,8 @@ impl Query {
     /// # Errors
     /// [`Error::BadRequest`] with every mistake of the query.
     pub fn finish(mut self) -> Result<(), Error> {
-        let mut unknown: Vec<&str> = self.pairs.iter().map(|pair| pair.0.as_str()).filter(|name| !self.known.contains(name)).collect();
+        let mut unknown: Vec<&str> =
+            self.pairs.iter().map(|pair| pair.0.as_str()).filter(|name| !self.known.contains(name)).collect();
         unknown.dedup();
         for name in unknown.into_iter().take(20) {
             let detail = match nearest(name, &self.known) {

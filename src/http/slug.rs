@@ -25,11 +25,7 @@ pub enum SlugFault {
     #[error(
         "A slug has only the letters a to z, digits and hyphens; {found:?} at character {position} is none. `{suggestion}` would pass."
     )]
-    BadCharacter {
-        found: char,
-        position: usize,
-        suggestion: Slug,
-    },
+    BadCharacter { found: char, position: usize, suggestion: Slug },
     #[error(
         "A slug's words are separated by single hyphens, with none at the beginning or the end. `{suggestion}` would pass."
     )]
@@ -63,26 +59,15 @@ impl Slug {
         if chars > SLUG_CHARS_MAX {
             return Err(SlugFault::TooLong { chars });
         }
-        let stranger = text
-            .chars()
-            .zip(1..)
-            .find(|(c, _)| !matches!(c, 'a'..='z' | '0'..='9' | '-'));
+        let stranger = text.chars().zip(1..).find(|(c, _)| !matches!(c, 'a'..='z' | '0'..='9' | '-'));
         if let Some((found, position)) = stranger {
-            return Err(SlugFault::BadCharacter {
-                found,
-                position,
-                suggestion: Self::from_name(text),
-            });
+            return Err(SlugFault::BadCharacter { found, position, suggestion: Self::from_name(text) });
         }
         if text.split('-').any(str::is_empty) {
-            return Err(SlugFault::BadHyphen {
-                suggestion: Self::from_name(text),
-            });
+            return Err(SlugFault::BadHyphen { suggestion: Self::from_name(text) });
         }
         if is_like_uuid(text) {
-            return Err(SlugFault::LikeUuid {
-                suggestion: Self::from_name(text),
-            });
+            return Err(SlugFault::LikeUuid { suggestion: Self::from_name(text) });
         }
         Ok(Self(text.to_owned()))
     }
@@ -133,9 +118,7 @@ impl fmt::Display for Slug {
 
 /// Whether a text could be read as a UUID: 32 hexadecimal digits, bare or grouped 8-4-4-4-12.
 fn is_like_uuid(text: &str) -> bool {
-    let is_hex = text
-        .bytes()
-        .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    let is_hex = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
     let groups: Vec<usize> = text.split('-').map(str::len).collect();
     is_hex && matches!(*groups, [32] | [8, 4, 4, 4, 12])
 }
@@ -164,14 +147,8 @@ fn code_points(name: &str) -> String {
 /// Replaces what the transliteration would lose or misread: signs by words, and what separates no words by nothing.
 fn spell_out(name: &str) -> String {
     // Before the normalisation, which would make `TM` of the one and a space and a mark of the other.
-    let unmarked: String = name
-        .chars()
-        .filter(|c| !matches!(c, '™' | '®' | '©' | '℠' | '´'))
-        .collect();
-    let chars: Vec<char> = ComposingNormalizerBorrowed::new_nfkc()
-        .normalize(&unmarked)
-        .chars()
-        .collect();
+    let unmarked: String = name.chars().filter(|c| !matches!(c, '™' | '®' | '©' | '℠' | '´')).collect();
+    let chars: Vec<char> = ComposingNormalizerBorrowed::new_nfkc().normalize(&unmarked).chars().collect();
     let at = |index: Option<usize>| index.and_then(|index| chars.get(index)).copied();
     let mut text = String::with_capacity(unmarked.len());
     for (index, c) in chars.iter().enumerate() {
@@ -183,8 +160,7 @@ fn spell_out(name: &str) -> String {
             '%' => text.push_str(" percent "),
             '*' | '∗' | '⋆' => text.push_str(" star "),
             // Apostrophes and soft hyphens; and the mark of a long vowel in kana, which would come out as a hyphen.
-            '\'' | '‘' | '’' | '‛' | '`' | '′' | 'ʹ' | 'ʻ' | 'ʼ' | 'ʽ' | '\u{ad}' | 'ー' =>
-                {}
+            '\'' | '‘' | '’' | '‛' | '`' | '′' | 'ʹ' | 'ʻ' | 'ʼ' | 'ʽ' | '\u{ad}' | 'ー' => {}
             '.' => {
                 let before = at(index.checked_sub(1));
                 let before_that = at(index.checked_sub(2));
@@ -266,20 +242,14 @@ mod tests {
     fn a_long_name_is_cut_between_words() {
         let slug = Slug::from_name(&"word ".repeat(40));
         assert_eq!(slug.as_str(), ["word"; 16].join("-"));
-        assert_eq!(
-            Slug::from_name(&format!("{} b", "a".repeat(80))).as_str(),
-            "a".repeat(80)
-        );
+        assert_eq!(Slug::from_name(&format!("{} b", "a".repeat(80))).as_str(), "a".repeat(80));
         assert_eq!(Slug::from_name(&"a".repeat(300)).as_str(), "a".repeat(80));
     }
 
     #[test]
     fn a_slug_is_taken_as_it_is() {
         for text in ["a", "0", "gpt-4", "c-plus-plus", &"a".repeat(100)] {
-            assert_eq!(
-                Slug::parse(text).map(|slug| slug.to_string()),
-                Ok(text.to_owned())
-            );
+            assert_eq!(Slug::parse(text).map(|slug| slug.to_string()), Ok(text.to_owned()));
         }
     }
 
@@ -305,10 +275,7 @@ mod tests {
             assert!(fault.to_string().ends_with('.'));
         }
         let fault = Slug::parse("Foo Bar").expect_err("capitals");
-        assert!(
-            fault.to_string().contains("`foo-bar` would pass"),
-            "{fault}"
-        );
+        assert!(fault.to_string().contains("`foo-bar` would pass"), "{fault}");
     }
 
     #[test]
@@ -322,14 +289,8 @@ mod tests {
         assert_eq!(Slug::from_name("base").numbered(2).as_str(), "base-2");
         let longest = Slug(vec!["abcd"; 20].join("-") + "z");
         assert_eq!(longest.as_str().len(), 100);
-        assert_eq!(
-            longest.numbered(u32::MAX).as_str(),
-            format!("{}-4294967295", ["abcd"; 18].join("-"))
-        );
-        assert_eq!(
-            Slug("a".repeat(100)).numbered(10).as_str(),
-            format!("{}-10", "a".repeat(97))
-        );
+        assert_eq!(longest.numbered(u32::MAX).as_str(), format!("{}-4294967295", ["abcd"; 18].join("-")));
+        assert_eq!(Slug("a".repeat(100)).numbered(10).as_str(), format!("{}-10", "a".repeat(97)));
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use super::data;
 use super::fetch::{self, FetchError, Source};
 use super::locate::{self, Found, Programs, Rejected, Search};
 use super::locks::{self, Hold};
+use super::log;
 use super::place::{self, Place};
 use super::processes;
 use super::session::{self, DATABASE, SessionError, USER};
@@ -39,9 +40,6 @@ const READY_POLL: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether the supervisor lives.
 const WATCH_POLL: Duration = Duration::from_millis(200);
-
-/// A log longer than this is put aside at a start.
-const LONGEST_LOG: u64 = 16 << 20;
 
 /// How many lines of the server's log an error message shows.
 const SHOWN_LINES: usize = 12;
@@ -185,7 +183,7 @@ impl Cluster {
                 Turn::Ended { killed } => {
                     starts += 1;
                     if !killed || starts == STARTS {
-                        let log = last_lines(&place, SHOWN_LINES);
+                        let log = log::last_lines(&place, SHOWN_LINES);
                         return Err(ClusterError::Ended { folder: place.folder().to_owned(), log });
                     }
                     continue;
@@ -232,7 +230,7 @@ impl Cluster {
             progress(&format!("making a new database in {} (Postgres {})", place.data().display(), programs.major));
             data::create(place, &programs)?;
         }
-        put_log_aside(place).map_err(unusable)?;
+        log::put_aside(place).map_err(unusable)?;
         let mut supervisor = spawn_supervisor(options, place, &programs)?;
         if !wait_until_ready(place, Some(&mut supervisor), progress)? {
             let killed = supervisor.wait().is_ok_and(|status| status.signal().is_some());
@@ -242,7 +240,6 @@ impl Cluster {
     }
 
     fn joined(place: &Place, lease: File, supervisor: Option<Child>) -> Result<Turn, ClusterError> {
-        session::ensure_database(&place.socket()).map_err(ClusterError::Database)?;
         let file = locks::open(&place.supervisor_lock())
             .map_err(|source| ClusterError::Folder { folder: place.folder().to_owned(), source })?;
         let (_, bin_dir) = locks::signature(&file);
@@ -283,7 +280,7 @@ impl Cluster {
 
     /// The last lines of the server's log, for the message of one who has to give up.
     pub fn last_log_lines(&self, count: usize) -> String {
-        last_lines(&self.place, count)
+        log::last_lines(&self.place, count)
     }
 
     /// Resolves when the supervisor has ended. Whoever still needs the cluster attaches again.
@@ -330,7 +327,7 @@ fn take_lease(place: &Place, progress: Progress<'_>) -> Result<File, ClusterErro
     if !locks::hold_within(&file, Hold::Shared, LEASE_LIMIT, &mut waiting).map_err(unusable)? {
         let holder =
             locks::open(&place.supervisor_lock()).map_or_else(|_| "unknown".to_owned(), |lock| locks::holder(&lock));
-        let log = last_lines(place, SHOWN_LINES);
+        let log = log::last_lines(place, SHOWN_LINES);
         return Err(ClusterError::Leaving { folder: place.folder().to_owned(), holder, log });
     }
     Ok(file)
@@ -405,7 +402,7 @@ fn spawn_supervisor(options: &Options, place: &Place, programs: &Programs) -> Re
     spawn().map_err(|source| ClusterError::Supervisor { program: options.program.clone(), source })
 }
 
-/// Waits until the server opens a session for us; false when its supervisor ended instead.
+/// Waits until the server has our database ready; false when its supervisor ended instead.
 fn wait_until_ready(
     place: &Place,
     mut started: Option<&mut Child>,
@@ -415,7 +412,11 @@ fn wait_until_ready(
     let mut deadline = Instant::now() + READY_LIMIT;
     let mut told = false;
     loop {
-        let Err(error) = session::probe(&socket) else { return Ok(true) };
+        let error = match session::ensure_database(&socket) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.may_pass() => error,
+            Err(error) => return Err(ClusterError::Database(error)),
+        };
         // One that we have just started holds its lock a moment later.
         let starting = started.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
         if !starting && !supervisor_lives(&place.supervisor_lock()) {
@@ -428,35 +429,11 @@ fn wait_until_ready(
                 progress("the database server is starting up (after an unclean end it recovers first)");
             }
         } else if Instant::now() >= deadline {
-            let log = last_lines(place, SHOWN_LINES);
+            let log = log::last_lines(place, SHOWN_LINES);
             return Err(ClusterError::Silent { folder: place.folder().to_owned(), last: error, log });
         }
         std::thread::sleep(READY_POLL);
     }
-}
-
-/// Begins a new log when the old one has grown long; the one before goes.
-fn put_log_aside(place: &Place) -> io::Result<()> {
-    let log = place.log();
-    if log.metadata().is_ok_and(|found| found.len() > LONGEST_LOG) {
-        fs::rename(&log, log.with_extension("log.1"))?;
-    }
-    Ok(())
-}
-
-fn last_lines(place: &Place, count: usize) -> String {
-    let mut text = Vec::new();
-    let read = File::open(place.log()).and_then(|mut log| {
-        let length = log.metadata()?.len();
-        log.seek(SeekFrom::Start(length.saturating_sub(32 << 10)))?;
-        log.read_to_end(&mut text)
-    });
-    if let Err(error) = read {
-        return format!("(the log can't be read: {error})");
-    }
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    lines.iter().skip(lines.len().saturating_sub(count)).copied().collect::<Vec<_>>().join("\n")
 }
 
 fn no_server(rejected: &[Rejected], fetch: Option<&FetchError>) -> String {

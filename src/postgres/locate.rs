@@ -104,6 +104,8 @@ pub fn check(bin_dir: &Path, run_as: Option<Identity>) -> Result<Programs, Strin
     if let Some(missing) = PROGRAMS.iter().find(|program| !bin_dir.join(program).is_file()) {
         return Err(format!("it has no program '{missing}'"));
     }
+    // Both have to run: each may lack a library of its own.
+    say(&bin_dir.join("initdb"), &["--version"], run_as)?;
     let version = say(&bin_dir.join("postgres"), &["--version"], run_as)?;
     let major = major_of(&version)
         .ok_or_else(|| format!("'postgres --version' answers '{version}', which names no version"))?;

@@ -44,8 +44,9 @@ pub fn open(path: &Path) -> io::Result<File> {
     if Uid::effective().is_root()
         && let Some(folder) = path.parent()
     {
-        let owner = folder.metadata()?;
-        if owner.uid() != file.metadata()?.uid() {
+        let (owner, found) = (folder.metadata()?, file.metadata()?);
+        // A file with a second name may be one that the owner has no right to.
+        if owner.uid() != found.uid() && found.nlink() == 1 {
             fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
         }
     }

@@ -6,9 +6,10 @@ mod data;
 pub mod fetch;
 mod locate;
 pub mod locks;
-mod place;
+mod log;
+pub mod place;
 mod processes;
-mod session;
+pub mod session;
 pub mod supervisor;
 
 use std::time::{Duration, Instant};
@@ -67,7 +68,9 @@ pub async fn wait_for(options: &PgConnectOptions, patience: Duration) -> Result<
         match PgConnection::connect_with(options).await {
             Ok(connection) => break connection,
             // A refused password or an unknown database does not mend itself.
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => return Err(error.to_string()),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => {
+                return Err(error.to_string());
+            }
             Err(error) if began.elapsed() > patience => return Err(error.to_string()),
             Err(error) => {
                 tracing::info!("waiting for Postgres: {error}");
@@ -88,7 +91,10 @@ pub async fn wait_for(options: &PgConnectOptions, patience: Duration) -> Result<
         return Err(format!("it is Postgres {}; termbase needs 14 or later", server.version / 10_000));
     }
     if server.encoding != "UTF8" {
-        return Err(format!("its encoding is {}; make the database with `create database … encoding 'UTF8' template template0`", server.encoding));
+        return Err(format!(
+            "its encoding is {}; make the database with `create database … encoding 'UTF8' template template0`",
+            server.encoding
+        ));
     }
     if !server.trigrams {
         return Err("it lacks the extension pg_trgm; install the server's contrib package".into());
@@ -110,9 +116,12 @@ pub async fn log_id(pool: &PgPool) -> Result<Uuid, sqlx::Error> {
 /// The reason.
 pub async fn check(pool: &PgPool) -> Result<(), String> {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let applied = sqlx::query_scalar!(r#"select count(*) as "count!" from _sqlx_migrations where version = $1 and success"#, newest)
-        .fetch_one(pool)
-        .await;
+    let applied = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from _sqlx_migrations where version = $1 and success"#,
+        newest
+    )
+    .fetch_one(pool)
+    .await;
     match applied {
         Ok(1..) => Ok(()),
         Ok(_) => Err(format!("The database lacks migration {newest}; start termbase again to run it.")),
@@ -129,7 +138,8 @@ pub async fn check(pool: &PgPool) -> Result<(), String> {
 /// # Errors
 /// A database that does not answer.
 pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("begin isolation level repeatable read, read only; set local plan_cache_mode = force_custom_plan").await
+    pool.begin_with("begin isolation level repeatable read, read only; set local plan_cache_mode = force_custom_plan")
+        .await
 }
 
 /// The newest position that a snapshot sees.
@@ -138,4 +148,9 @@ pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, s
 /// A database that does not answer.
 pub async fn position(snapshot: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "position!" from changes"#).fetch_one(snapshot).await
+}
+
+/// Tells one state of the migrations from another: what a copy of a migrated database depends on.
+pub fn fingerprint() -> Vec<(i64, Vec<u8>)> {
+    MIGRATIONS.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect()
 }

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::locks::{self, Hold};
+use super::log;
 use super::place::{Identity, Place};
 use super::processes;
 
@@ -145,7 +146,7 @@ pub async fn run(args: Args) -> Result<(), SupervisorError> {
     let mut unused = watch_lease(&place, args.linger)?;
     let mut deaths = Deaths::default();
     loop {
-        let log_start = log_length(&place);
+        let log_start = log::length(&place);
         let mut server = start(&place, &args.bin_dir)?;
         note(&format!("started the server, process {}", server.id().unwrap_or_default()));
         let end = tokio::select! {
@@ -173,7 +174,7 @@ pub async fn run(args: Args) -> Result<(), SupervisorError> {
             }
             End::Died(status) => {
                 note(&format!("the server ended by itself, with {status}"));
-                let in_memory = said_since(&place, log_start, "pre-existing shared memory block");
+                let in_memory = log::says_since(&place, log_start, "pre-existing shared memory block");
                 if !is_still(&lock, &place.supervisor_lock()) {
                     return Err(SupervisorError::Replaced { folder: args.folder });
                 }
@@ -336,19 +337,6 @@ async fn stop(server: &mut Child) -> Result<(), SupervisorError> {
 
 fn send(pid: i32, step: Signal) -> Result<(), SupervisorError> {
     processes::signal(Pid::from_raw(pid), step).map_err(io_error("can't stop the server"))
-}
-
-fn log_length(place: &Place) -> u64 {
-    place.log().metadata().map_or(0, |log| log.len())
-}
-
-/// Whether the server's log has this text behind a position. Its messages are in English, see `initdb`.
-fn said_since(place: &Place, position: u64, text: &str) -> bool {
-    let Ok(mut log) = File::open(place.log()) else { return false };
-    let mut said = Vec::new();
-    log.seek(SeekFrom::Start(position)).is_ok()
-        && log.take(1 << 20).read_to_end(&mut said).is_ok()
-        && String::from_utf8_lossy(&said).contains(text)
 }
 
 /// Writes a line for the server's log, which our standard error is. Not through `tracing`: these lines have to be there,

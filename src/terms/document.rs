@@ -146,14 +146,22 @@ impl TermDocument {
         let category = members.required("category", read::reference);
         let status = members.optional("status", read::choice).unwrap_or(TermStatus::Draft);
         let reviewed_on = members.optional("reviewed_on", read::day);
-        let aliases = members.optional("aliases", |place, value| read_aliases(place, value, name.as_ref())).unwrap_or_default();
-        let related = members.optional("related", |place, value| read_references(place, value, 100)).unwrap_or_default();
+        let aliases =
+            members.optional("aliases", |place, value| read_aliases(place, value, name.as_ref())).unwrap_or_default();
+        let related =
+            members.optional("related", |place, value| read_references(place, value, 100)).unwrap_or_default();
         let broader = members.optional("broader", |place, value| read_references(place, value, 20)).unwrap_or_default();
-        let replaced_by = members.optional("replaced_by", |place, value| read_references(place, value, 20)).unwrap_or_default();
+        let replaced_by =
+            members.optional("replaced_by", |place, value| read_references(place, value, 20)).unwrap_or_default();
         if status == TermStatus::Deprecated && replaced_by.is_empty() && !members.is_faulty("replaced_by") {
-            members.fault("replaced_by", "replacement_required", "A deprecated term names at least one term that replaces it.");
+            members.fault(
+                "replaced_by",
+                "replacement_required",
+                "A deprecated term names at least one term that replaces it.",
+            );
         }
-        let companies = members.optional("companies", |place, value| read_references(place, value, 100)).unwrap_or_default();
+        let companies =
+            members.optional("companies", |place, value| read_references(place, value, 100)).unwrap_or_default();
         let sources = members.optional("sources", read_sources).unwrap_or_default();
         members.finish();
         Some(TermDocument {
@@ -180,7 +188,9 @@ fn read_aliases(place: &mut Place<'_>, value: &Value, own: Option<&Name>) -> Opt
         let name = members.required("name", |place, value| {
             let name = read::name(place, value)?;
             match own {
-                Some(own) if own.key() == name.key() => place.fault("own_name", "The term has this name already; leave the alias out."),
+                Some(own) if own.key() == name.key() => {
+                    place.fault("own_name", "The term has this name already; leave the alias out.")
+                }
                 _ => Some(name),
             }
         });
@@ -227,7 +237,12 @@ impl Entity for TermDocument<Uuid> {
 
     fn references(written: &TermDocument, add: &mut dyn FnMut(Kind, &Reference)) {
         add(Kind::Category, &written.category);
-        written.related.iter().chain(&written.broader).chain(&written.replaced_by).for_each(|term| add(Kind::Term, term));
+        written
+            .related
+            .iter()
+            .chain(&written.broader)
+            .chain(&written.replaced_by)
+            .for_each(|term| add(Kind::Term, term));
         written.companies.iter().for_each(|company| add(Kind::Company, company));
     }
 
@@ -264,7 +279,9 @@ impl Entity for TermDocument<Uuid> {
             companies: names.id_set(Kind::Company, &companies, "companies"),
             sources,
         };
-        for (member, ids) in [("related", &resolved.related), ("broader", &resolved.broader), ("replaced_by", &resolved.replaced_by)] {
+        for (member, ids) in
+            [("related", &resolved.related), ("broader", &resolved.broader), ("replaced_by", &resolved.replaced_by)]
+        {
             if own.is_some_and(|own| ids.contains(&own)) {
                 names.fault(format!("/{member}"), "itself", "A term can't have a relation to itself; leave it out.");
             }
@@ -316,7 +333,9 @@ impl Entity for TermDocument<Uuid> {
     async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
         // Two statements: what hangs on a row is read after its lock is held, by a snapshot that sees what its last
         // holder committed.
-        sqlx::query!("select id from terms where id = any($1) order by id for no key update", ids).fetch_all(&mut *conn).await?;
+        sqlx::query!("select id from terms where id = any($1) order by id for no key update", ids)
+            .fetch_all(&mut *conn)
+            .await?;
         let rows = sqlx::query!(
             r#"
             select t.id, t.slug, t.name, t.definition, t.body, t.category_id, t.status, t.version,
@@ -355,7 +374,10 @@ impl Entity for TermDocument<Uuid> {
                 companies: row.companies,
                 sources: row.sources.0,
             };
-            Ok((row.id, Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted }))
+            Ok((
+                row.id,
+                Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted },
+            ))
         });
         stored.collect()
     }
@@ -443,7 +465,10 @@ impl Entity for TermDocument<Uuid> {
             touched.key("terms".into());
             before.into_iter().chain([after]).for_each(|document| touched.lists_of(document.category));
         }
-        if was != is || moved || differs(&|a, b| (a.status == TermStatus::Published) != (b.status == TermStatus::Published)) {
+        if was != is
+            || moved
+            || differs(&|a, b| (a.status == TermStatus::Published) != (b.status == TermStatus::Published))
+        {
             touched.key("categories".into());
         }
         if was != is {
@@ -453,7 +478,12 @@ impl Entity for TermDocument<Uuid> {
             row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:term/{slug}")));
         }
         let ends = |document: &Self| -> Vec<(Kind, Uuid)> {
-            let terms = document.related.iter().chain(&document.broader).chain(&document.replaced_by).map(|id| (Kind::Term, *id));
+            let terms = document
+                .related
+                .iter()
+                .chain(&document.broader)
+                .chain(&document.replaced_by)
+                .map(|id| (Kind::Term, *id));
             terms.chain(document.companies.iter().map(|id| (Kind::Company, *id))).collect()
         };
         let (old, new) = (before.map(ends).unwrap_or_default(), ends(after));

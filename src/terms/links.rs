@@ -5,9 +5,15 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::document::TermDocument;
-use crate::{clock::Day, editorial::{Row, document::Choice}};
+use crate::{
+    clock::Day,
+    editorial::{Row, document::Choice},
+};
 
-pub(super) async fn store_aliases(conn: &mut PgConnection, rows: &[Row<TermDocument<Uuid>>]) -> Result<(), sqlx::Error> {
+pub(super) async fn store_aliases(
+    conn: &mut PgConnection,
+    rows: &[Row<TermDocument<Uuid>>],
+) -> Result<(), sqlx::Error> {
     let changed: Vec<_> = Row::changed(rows, |document| &document.aliases).collect();
     let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
     sqlx::query!("delete from term_aliases where term_id = any($1)", &owners).execute(&mut *conn).await?;
@@ -37,11 +43,15 @@ pub(super) async fn store_aliases(conn: &mut PgConnection, rows: &[Row<TermDocum
     Ok(())
 }
 
-pub(super) async fn store_sources(conn: &mut PgConnection, rows: &[Row<TermDocument<Uuid>>]) -> Result<(), sqlx::Error> {
+pub(super) async fn store_sources(
+    conn: &mut PgConnection,
+    rows: &[Row<TermDocument<Uuid>>],
+) -> Result<(), sqlx::Error> {
     let changed: Vec<_> = Row::changed(rows, |document| &document.sources).collect();
     let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
     sqlx::query!("delete from term_sources where term_id = any($1)", &owners).execute(&mut *conn).await?;
-    let (mut ids, mut positions, mut titles, mut urls, mut publishers, mut days) = (vec![], vec![], vec![], vec![], vec![], vec![]);
+    let (mut ids, mut positions, mut titles, mut urls, mut publishers, mut days) =
+        (vec![], vec![], vec![], vec![], vec![], vec![]);
     for row in &changed {
         for (position, source) in (0_i16..).zip(&row.after.sources) {
             ids.push(row.id);
@@ -69,26 +79,40 @@ pub(super) async fn store_sources(conn: &mut PgConnection, rows: &[Row<TermDocum
     Ok(())
 }
 
-pub(super) async fn store_companies(conn: &mut PgConnection, rows: &[Row<TermDocument<Uuid>>]) -> Result<(), sqlx::Error> {
+pub(super) async fn store_companies(
+    conn: &mut PgConnection,
+    rows: &[Row<TermDocument<Uuid>>],
+) -> Result<(), sqlx::Error> {
     let changed: Vec<_> = Row::changed(rows, |document| &document.companies).collect();
     let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
     sqlx::query!("delete from term_companies where term_id = any($1)", &owners).execute(&mut *conn).await?;
     let links = changed.iter().flat_map(|row| row.after.companies.iter().map(|company| (row.id, *company)));
     let (terms, companies): (Vec<Uuid>, Vec<Uuid>) = links.unzip();
-    sqlx::query!("insert into term_companies (term_id, company_id) select * from unnest($1::uuid[], $2::uuid[])", &terms, &companies)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "insert into term_companies (term_id, company_id) select * from unnest($1::uuid[], $2::uuid[])",
+        &terms,
+        &companies
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
-pub(super) async fn store_relations(conn: &mut PgConnection, rows: &[Row<TermDocument<Uuid>>]) -> Result<(), sqlx::Error> {
-    let changed: Vec<_> = Row::changed(rows, |document| (&document.related, &document.broader, &document.replaced_by)).collect();
+pub(super) async fn store_relations(
+    conn: &mut PgConnection,
+    rows: &[Row<TermDocument<Uuid>>],
+) -> Result<(), sqlx::Error> {
+    let changed: Vec<_> =
+        Row::changed(rows, |document| (&document.related, &document.broader, &document.replaced_by)).collect();
     let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
     sqlx::query!("delete from term_relations where owner = any($1)", &owners).execute(&mut *conn).await?;
     let (mut ids, mut kinds, mut others, mut positions) = (vec![], vec![], vec![], vec![]);
     for row in &changed {
         let TermDocument { related, broader, replaced_by, .. } = &row.after;
-        let sets = related.iter().map(|other| ("related", other, None)).chain(broader.iter().map(|other| ("broader", other, None)));
+        let sets = related
+            .iter()
+            .map(|other| ("related", other, None))
+            .chain(broader.iter().map(|other| ("broader", other, None)));
         let ordered = (0_i16..).zip(replaced_by).map(|(position, other)| ("replaced_by", other, Some(position)));
         for (kind, other, position) in sets.chain(ordered) {
             ids.push(row.id);

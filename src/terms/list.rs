@@ -17,6 +17,7 @@ use crate::{
         auth::Reader,
         paging::{After, Page},
         query::Query,
+        slug::Slug,
     },
     openapi::{ListErrors, TAG_TERMS},
     postgres,
@@ -65,7 +66,7 @@ pub struct TermExcerpt {
 #[get("/terms")]
 pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
     let category = query.slug("category");
-    let page = Page::take(&mut query, "/terms", &[("category", category.as_ref().map(|slug| slug.as_str()))]);
+    let page = Page::take(&mut query, "/terms", &[("category", category.as_ref().map(Slug::as_str))]);
     query.finish()?;
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let mut keys = Keys::default();
@@ -135,11 +136,19 @@ async fn all(conn: &mut PgConnection, page: &Page<String>) -> Result<Found, sqlx
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(r#"select count(*) as "total!" from terms where status = 'published' and deleted_at is null"#).fetch_one(conn).await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from terms where status = 'published' and deleted_at is null"#
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(Found { rows, total })
 }
 
-async fn of_categories(conn: &mut PgConnection, categories: &[Uuid], page: &Page<String>) -> Result<Found, sqlx::Error> {
+async fn of_categories(
+    conn: &mut PgConnection,
+    categories: &[Uuid],
+    page: &Page<String>,
+) -> Result<Found, sqlx::Error> {
     let (key, id) = begin(page);
     // A page's worth of each category, in the order of the index, and the first of them all: the work grows with the
     // number of categories, not with that of their terms.

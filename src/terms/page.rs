@@ -174,7 +174,13 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
     .fetch_optional(&state.database)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let companies = companies::excerpt_of_term(&row.slug, row.companies.0, row.companies_linked, row.last_company_key, row.company_total);
+    let companies = companies::excerpt_of_term(
+        &row.slug,
+        row.companies.0,
+        row.companies_linked,
+        row.last_company_key,
+        row.company_total,
+    );
     let page = TermPage {
         id: row.id,
         slug: row.slug,

@@ -1,0 +1,431 @@
+//! The one write: what it takes, what it refuses, what it leaves behind.
+
+use serde_json::{Value, json};
+use sqlx::Row;
+use termbase::{
+    editorial::{self, Edit},
+    error::{Error, Fault},
+};
+use uuid::Uuid;
+
+use crate::support::{TestApp, category, category_again, company, company_again, term, term_again};
+
+fn t(slug: &str) -> Value {
+    json!({"slug": slug, "name": slug, "definition": "D.", "category": "c", "status": "published"})
+}
+
+fn with(slug: &str, member: &str, value: Value) -> Value {
+    let mut document = t(slug);
+    document[member] = value;
+    document
+}
+
+async fn refusal(app: &TestApp, edits: Vec<Edit>) -> (Vec<Fault>, Vec<String>) {
+    match app.write(edits).await {
+        Err(Error::Refused { faults, conflicts }) => {
+            (faults, conflicts.into_iter().map(|conflict| conflict.slug).collect())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn codes(faults: &[Fault]) -> Vec<(&str, &str)> {
+    faults.iter().map(|fault| (fault.pointer.as_deref().unwrap(), fault.code.as_str())).collect()
+}
+
+/// Everything that a change of these entities leaves, as text, to compare before and after.
+async fn rows(app: &TestApp) -> String {
+    let tables = [
+        "categories",
+        "terms",
+        "companies",
+        "term_aliases",
+        "term_relations",
+        "term_sources",
+        "term_companies",
+        "company_categories",
+        "slug_history",
+        "revisions",
+        "changes",
+        "log_head",
+    ];
+    let mut all = String::new();
+    for table in tables {
+        let statement = format!("select coalesce(string_agg(r::text, '\n' order by r::text), '') from {table} r");
+        all += &sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(statement)).fetch_one(app.pool()).await.unwrap();
+    }
+    all
+}
+
+#[tokio::test]
+async fn documents_of_one_write_may_refer_to_each_other() {
+    let app = TestApp::empty().await;
+    let mut edits = vec![
+        term(&with("a", "related", json!(["b"]))),
+        term(&with("b", "companies", json!(["k"]))),
+        company(&json!({"name": "K", "status": "published", "categories": ["c"]})),
+        category(&json!({"name": "C", "parent": "p"})),
+        category(&json!({"name": "P"})),
+    ];
+    edits.push(term(&with("d", "broader", json!(["a", "b"]))));
+    let applied = app.write(edits).await.unwrap();
+    assert_eq!(applied.iter().map(|applied| applied.slug.as_str()).collect::<Vec<_>>(), ["a", "b", "k", "c", "p", "d"]);
+    assert!(applied.iter().all(|applied| applied.version == 1 && applied.changed));
+    assert_eq!(app.get("/terms/d").await.json()["broader"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_makes_no_version() {
+    let app = TestApp::with_samples().await;
+    let before = rows(&app).await;
+    let ids: Vec<(Uuid, String)> = sqlx::query("select id, slug from terms")
+        .fetch_all(app.pool())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    // The samples again, each for its own entity: references are slugs, stored ones are ids.
+    let mut again = Vec::new();
+    for edit in termbase::samples::edits().unwrap() {
+        if let Edit::Term(_, document) = edit {
+            let id = ids
+                .iter()
+                .find(|(_, slug)| Some(slug.as_str()) == document.slug.as_ref().map(|slug| slug.as_str()))
+                .unwrap()
+                .0;
+            again.push(Edit::Term(editorial::Target::Existing(id), document));
+        }
+    }
+    let count = again.len();
+    let applied = app.write(again).await.unwrap();
+    assert_eq!((applied.len(), applied.iter().filter(|applied| applied.changed).count()), (count, 0));
+    assert_eq!(rows(&app).await, before);
+}
+
+#[tokio::test]
+async fn one_edit_is_one_version_one_revision_and_one_change() {
+    let app = TestApp::empty().await;
+    let applied = app.write(vec![category(&json!({"name": "C"})), term(&t("a"))]).await.unwrap();
+    for (version, definition) in [(2, "Two."), (3, "Three.")] {
+        let applied =
+            app.write(vec![term_again(applied[1].id, &with("a", "definition", json!(definition)))]).await.unwrap();
+        assert_eq!(applied[0].version, version);
+    }
+    let revisions: Vec<(i64, Value, String)> =
+        sqlx::query_as("select version, document, author from revisions where kind = 'term' order by version")
+            .fetch_all(app.pool())
+            .await
+            .unwrap();
+    assert_eq!(revisions.iter().map(|revision| revision.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(revisions[1].1["definition"], "Two.");
+    assert_eq!(revisions[1].1["category"], "c", "a revision names others by their slugs");
+    assert_eq!(revisions[1].2, "tests");
+    let positions: Vec<(i64, String)> =
+        sqlx::query_as("select position, what from changes order by position").fetch_all(app.pool()).await.unwrap();
+    assert_eq!(positions, [(1, "created".into()), (2, "created".into()), (3, "updated".into()), (4, "updated".into())]);
+    let page = app.get("/terms/a").await.json();
+    assert_eq!((page["version"].as_i64(), page["definition"].as_str()), (Some(3), Some("Three.")));
+}
+
+/// A neighbour's rename changes how a document is spelt, and not what it says.
+#[tokio::test]
+async fn references_are_compared_by_entity() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![category(&json!({"name": "C"})), term(&t("a")), term(&with("b", "related", json!(["a"])))])
+        .await
+        .unwrap();
+    let (a, b) = (applied[1].id, applied[2].id);
+    let mut renamed = t("a2");
+    renamed["name"] = json!("a");
+    app.write(vec![term_again(a, &renamed)]).await.unwrap();
+    for spelling in ["a", "a2", &a.to_string()] {
+        let applied = app.write(vec![term_again(b, &with("b", "related", json!([spelling])))]).await.unwrap();
+        assert!(!applied[0].changed, "{spelling}");
+    }
+    assert_eq!(app.get("/terms/b").await.json()["related"][0]["slug"], "a2");
+}
+
+#[tokio::test]
+async fn every_fault_of_every_document_is_told_at_once_and_nothing_is_written() {
+    let app = TestApp::with_samples().await;
+    let before = rows(&app).await;
+    let (faults, conflicts) = refusal(
+        &app,
+        vec![
+            term(&json!({"name": "foundation   MODEL", "definition": "D.", "category": "core-concept", "related": ["transformr", "transformer"]})),
+            term(&json!({"name": "New", "slug": "transformer", "definition": "D.", "category": "training", "companies": ["nobody-knows"]})),
+            category(&json!({"name": "training", "slug": "training-2"})),
+            term(&json!({"name": "Fine", "definition": "D.", "category": "training"})),
+        ],
+    )
+    .await;
+    assert_eq!(
+        codes(&faults),
+        [
+            ("/0/name", "name_taken"),
+            ("/0/category", "unknown_reference"),
+            ("/0/related/0", "unknown_reference"),
+            ("/1/slug", "slug_taken"),
+            ("/1/companies/0", "unknown_reference"),
+            ("/2/name", "name_taken")
+        ]
+    );
+    assert!(faults[1].detail.contains("core-concepts") && faults[2].detail.contains("transformer"), "{faults:?}");
+    let mut conflicts = conflicts;
+    conflicts.sort();
+    assert_eq!(conflicts, ["foundation-model", "training", "transformer"]);
+    assert_eq!(rows(&app).await, before);
+}
+
+#[tokio::test]
+async fn a_slug_belongs_to_one_entity_for_good() {
+    let app = TestApp::empty().await;
+    let applied = app.write(vec![category(&json!({"name": "C"})), term(&t("a")), term(&t("b"))]).await.unwrap();
+    let mut renamed = t("a2");
+    renamed["name"] = json!("a");
+    app.write(vec![term_again(applied[1].id, &renamed)]).await.unwrap();
+    let mut thief = t("a");
+    thief["name"] = json!("thief");
+    let (faults, conflicts) = refusal(&app, vec![term(&thief)]).await;
+    assert_eq!((codes(&faults), conflicts), (vec![("/slug", "slug_taken")], vec!["a".into()]));
+    // A company may have it: slugs are one kind's.
+    app.write(vec![company(&json!({"name": "a", "status": "published"}))]).await.unwrap();
+    // The entity itself may take it back.
+    app.write(vec![term_again(applied[1].id, &t("a"))]).await.unwrap();
+    assert_eq!(app.get("/terms/a2").await.header("location"), "/terms/a");
+}
+
+#[tokio::test]
+async fn a_slug_is_made_from_the_name_and_numbered() {
+    let app = TestApp::empty().await;
+    let named = |name: &str| json!({"name": name, "definition": "D.", "category": "c", "status": "published"});
+    let names = [
+        "C++",
+        "C#",
+        "C",
+        "Crème brûlée",
+        "creme brulee model",
+        "深度学习",
+        "%",
+        "🎉",
+        "Ünïcode — test",
+        "A/B testing",
+    ];
+    let mut edits = vec![category(&json!({"name": "C"}))];
+    edits.extend(names.iter().map(|name| term(&named(name))));
+    edits.extend((0..3).map(|_| company(&json!({"name": "Same", "status": "published"}))));
+    let applied = app.write(edits).await.unwrap();
+    let slugs: Vec<&str> = applied.iter().map(|applied| applied.slug.as_str()).collect();
+    assert_eq!(slugs[1..4], ["c-plus-plus", "c-sharp", "c"]);
+    assert_eq!(slugs[11..], ["same", "same-2", "same-3"]);
+    for (name, slug) in names.iter().zip(&slugs[1..]) {
+        assert_eq!(app.get(&format!("/terms/{slug}")).await.json()["name"], *name);
+    }
+    let again = app.write(vec![company(&json!({"name": "Same"}))]).await.unwrap();
+    assert_eq!(again[0].slug.as_str(), "same-4");
+}
+
+#[tokio::test]
+async fn what_was_public_never_goes_back_to_draft() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![
+            category(&json!({"name": "C"})),
+            term(&t("a")),
+            company(&json!({"name": "K", "status": "published"})),
+        ])
+        .await
+        .unwrap();
+    let (faults, conflicts) =
+        refusal(&app, vec![term_again(applied[1].id, &with("a", "status", json!("draft")))]).await;
+    assert_eq!((codes(&faults), conflicts), (vec![("/status", "already_public")], vec!["a".into()]));
+    let (faults, _) = refusal(&app, vec![company_again(applied[2].id, &json!({"name": "K"}))]).await;
+    assert_eq!(codes(&faults), [("/status", "already_public")]);
+    let deprecated = json!({"slug": "a", "name": "a", "definition": "D.", "category": "c", "status": "deprecated", "replaced_by": ["b"]});
+    app.write(vec![term_again(applied[1].id, &deprecated), term(&t("b"))]).await.unwrap();
+    let published_at = app.get("/terms/a").await.json()["published_at"].clone();
+    app.write(vec![term_again(applied[1].id, &t("a"))]).await.unwrap();
+    assert_eq!(app.get("/terms/a").await.json()["published_at"], published_at);
+}
+
+#[tokio::test]
+async fn relations_that_lead_back_are_refused_where_they_stand() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![
+            category(&json!({"name": "C"})),
+            term(&t("a")),
+            term(&with("b", "broader", json!(["a"]))),
+            term(&with("d", "broader", json!(["b"]))),
+        ])
+        .await
+        .unwrap();
+    let (faults, _) = refusal(&app, vec![term_again(applied[1].id, &with("a", "broader", json!(["d"])))]).await;
+    assert_eq!(codes(&faults), [("/broader", "cycle")]);
+    let (faults, _) = refusal(
+        &app,
+        vec![
+            term(&t("x")),
+            term(&with("y", "replaced_by", json!(["z"]))),
+            term(&with("z", "replaced_by", json!(["y"]))),
+        ],
+    )
+    .await;
+    assert_eq!((faults.len(), faults[0].code.as_str()), (1, "cycle"));
+    assert!(["/1/replaced_by", "/2/replaced_by"].contains(&faults[0].pointer.as_deref().unwrap()));
+    let (faults, _) = refusal(&app, vec![term_again(applied[1].id, &with("a", "related", json!(["a"])))]).await;
+    assert_eq!(codes(&faults), [("/related", "itself")]);
+    let (faults, _) = refusal(&app, vec![category_again(applied[0].id, &json!({"name": "C", "parent": "c"}))]).await;
+    assert_eq!(codes(&faults), [("/parent", "itself")]);
+    app.write(vec![category(&json!({"name": "E", "parent": "c"}))]).await.unwrap();
+    let (faults, _) = refusal(&app, vec![category_again(applied[0].id, &json!({"name": "C", "parent": "e"}))]).await;
+    assert_eq!(codes(&faults), [("/parent", "cycle")]);
+}
+
+/// A change names what it touches, and a read what it was made from: a page that a write changes has one of its keys.
+#[tokio::test]
+async fn every_answer_that_a_write_changes_has_a_key_that_the_write_touches() {
+    let app = TestApp::empty().await;
+    let mut b = with("b", "related", json!(["a"]));
+    b["companies"] = json!(["k"]);
+    let k = |name: &str, status: &str| json!({"slug": "k", "name": name, "status": status, "categories": ["c"]});
+    let applied = app
+        .write(vec![
+            category(&json!({"name": "P"})),
+            category(&json!({"name": "C", "parent": "p"})),
+            category(&json!({"name": "Q"})),
+            term(&t("a")),
+            term(&b),
+            term(&with("d", "status", json!("draft"))),
+            term(&with("e", "broader", json!(["a", "d"]))),
+            company(&k("K", "draft")),
+            company(&json!({"name": "L", "status": "published"})),
+        ])
+        .await
+        .unwrap();
+    let id = |index: usize| applied[index].id;
+    let mut acronym = t("a");
+    acronym["aliases"] = json!([{"name": "AAA", "kind": "acronym"}]);
+    let mut moved = t("a");
+    moved["category"] = json!("q");
+    let mut renamed = moved.clone();
+    renamed["slug"] = json!("a-new");
+    let mut deprecated = renamed.clone();
+    deprecated["status"] = json!("deprecated");
+    deprecated["replaced_by"] = json!(["b"]);
+    let writes = vec![
+        ("body", term_again(id(3), &with("a", "body", json!("New.")))),
+        ("name", term_again(id(3), &with("a", "name", json!("aaa")))),
+        ("definition", term_again(id(3), &with("a", "definition", json!("Other.")))),
+        ("acronym", term_again(id(3), &acronym)),
+        ("source", term_again(id(3), &with("a", "sources", json!([{"title": "S", "url": "https://x.example"}])))),
+        ("moved", term_again(id(3), &moved)),
+        ("slug", term_again(id(3), &renamed)),
+        ("published", term_again(id(5), &t("d"))),
+        ("company published", company_again(id(7), &k("K", "published"))),
+        ("company renamed", company_again(id(7), &k("KK", "published"))),
+        ("link added", term_again(id(6), &with("e", "companies", json!(["k", "l"])))),
+        ("relation removed", term_again(id(6), &t("e"))),
+        ("category renamed", category_again(id(1), &json!({"slug": "c", "name": "Sea", "parent": "p"}))),
+        ("category moved", category_again(id(1), &json!({"slug": "c", "name": "Sea", "parent": "q"}))),
+        ("deprecated", term_again(id(3), &deprecated)),
+        ("new term", term(&with("n", "related", json!(["b"])))),
+        ("new category", category(&json!({"name": "N", "parent": "q"}))),
+        ("new company", company(&json!({"name": "M", "status": "published", "categories": ["q"]}))),
+        ("draft only", term(&json!({"name": "hidden", "definition": "D.", "category": "c", "related": ["b"]}))),
+    ];
+    let mut paths: Vec<String> =
+        ["a", "a-new", "b", "d", "e", "n"].iter().map(|slug| format!("/terms/{slug}")).collect();
+    paths.extend(
+        [
+            "/terms",
+            "/terms?category=c",
+            "/terms?category=p",
+            "/terms?category=q",
+            "/companies",
+            "/companies?category=c",
+            "/companies?category=q",
+            "/companies?term=b",
+            "/companies?term=e",
+            "/categories",
+            "/categories/c",
+            "/categories/p",
+            "/categories/q",
+            "/categories/n",
+            "/companies/k",
+            "/companies/l",
+        ]
+        .map(ToOwned::to_owned),
+    );
+    for (name, edit) in writes {
+        let mut before = Vec::new();
+        for path in &paths {
+            before.push(app.get(path).await);
+        }
+        app.write(vec![edit]).await.unwrap();
+        let touched: Vec<String> = sqlx::query_scalar("select keys from changes order by position desc limit 1")
+            .fetch_one(app.pool())
+            .await
+            .unwrap();
+        if name == "draft only" {
+            assert!(touched.is_empty(), "{touched:?}");
+        }
+        for (path, before) in paths.iter().zip(before) {
+            let after = app.get(path).await;
+            if after.status == before.status && (after.bytes == before.bytes || after.status == 404) {
+                continue;
+            }
+            if before.status == 400 {
+                continue;
+            }
+            assert!(
+                before.keys().iter().any(|key| touched.contains(key)),
+                "{name} changed {path}, made from {:?}, but touched {touched:?}",
+                before.keys()
+            );
+        }
+    }
+}
+
+/// Many writers of the same few rows: each success is one version, positions have no gap, nobody gets a 5xx.
+#[tokio::test]
+async fn concurrent_writers_stand_in_a_row() {
+    let app = TestApp::empty().await;
+    let applied = app.write(vec![category(&json!({"name": "C"})), term(&t("a")), term(&t("b"))]).await.unwrap();
+    let (a, b) = (applied[1].id, applied[2].id);
+    let writers = (0..20).map(|number| {
+        // In both orders: the write sorts its locks.
+        let pair = [
+            term_again(a, &with("a", "definition", json!(format!("A{number}.")))),
+            term_again(b, &with("b", "definition", json!(format!("B{number}.")))),
+        ];
+        app.write(if number % 2 == 0 { pair.into() } else { pair.into_iter().rev().collect() })
+    });
+    for result in futures_util::future::join_all(writers).await {
+        result.unwrap();
+    }
+    let (count, highest): (i64, i64) =
+        sqlx::query_as("select count(*), max(position) from changes").fetch_one(app.pool()).await.unwrap();
+    assert_eq!((count, highest), (43, 43));
+    assert_eq!(app.get("/terms/a").await.json()["version"], 21);
+}
+
+#[tokio::test]
+async fn two_who_take_one_name_at_once_get_one_entity_and_one_conflict() {
+    let app = TestApp::empty().await;
+    app.write(vec![category(&json!({"name": "C"}))]).await.unwrap();
+    for round in 0..5 {
+        let document = json!({"name": format!("Same {round}"), "definition": "D.", "category": "c"});
+        let (first, second) = tokio::join!(app.write(vec![term(&document)]), app.write(vec![term(&document)]));
+        let mut results = [first, second];
+        results.sort_by_key(Result::is_err);
+        let [won, lost] = results;
+        assert!(won.is_ok());
+        match lost {
+            Err(Error::Refused { faults, .. }) => assert_eq!(faults[0].code, "name_taken", "{faults:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What HTTP promises on every address: tags, codings, methods, headers, limits.
+
+use std::io::{Read, Write};
+
+use flate2::read::GzDecoder;
+use reqwest::Method;
+use serde_json::json;
+use termbase::editorial::{self, Edit};
+
+use crate::support::{TestApp, category, company, http_settings, term, term_again};
+
+const READS: [&str; 6] =
+    ["/terms/foundation-model", "/terms", "/categories", "/categories/training", "/companies", "/companies/openai"];
+
+#[tokio::test]
+async fn a_tag_gets_its_304_in_its_coding_alone() {
+    let app = TestApp::with_samples().await;
+    for path in READS {
+        let mut tags = Vec::new();
+        for coding in ["identity", "gzip", "br"] {
+            let answer = app.request(Method::GET, path, &[("accept-encoding", coding)]).await;
+            let tag = answer.header("etag").to_owned();
+            assert!(tag.ends_with(&format!(".{coding}\"")), "{path} {tag}");
+            for given in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".into()] {
+                let again =
+                    app.request(Method::GET, path, &[("accept-encoding", coding), ("if-none-match", &given)]).await;
+                assert_eq!(
+                    (again.status.as_u16(), again.bytes.len(), again.header("etag")),
+                    (304, 0, tag.as_str()),
+                    "{path} {given}"
+                );
+                assert_eq!(again.header("cache-control"), answer.header("cache-control"));
+            }
+            let other =
+                app.request(Method::GET, path, &[("accept-encoding", coding), ("if-none-match", "\"other\"")]).await;
+            assert_eq!(other.status, 200);
+            tags.push(tag);
+        }
+        tags.dedup();
+        assert_eq!(tags.len(), 3, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_page_has_another_tag() {
+    let app = TestApp::empty().await;
+    let document =
+        |name: &str| json!({"slug": "t", "name": name, "definition": "D.", "category": "c", "status": "published"});
+    let applied = app.write(vec![category(&json!({"name": "C"})), term(&document("T"))]).await.unwrap();
+    let before = app.get("/terms/t").await.header("etag").to_owned();
+    app.write(vec![term_again(applied[1].id, &document("Tea"))]).await.unwrap();
+    let after = app.request(Method::GET, "/terms/t", &[("if-none-match", &before)]).await;
+    assert_eq!(after.status, 200);
+    let revision = |tag: &str| tag.split('.').next().unwrap().to_owned();
+    assert_ne!(revision(after.header("etag")), revision(&before));
+}
+
+#[tokio::test]
+async fn a_body_is_the_same_in_every_coding() {
+    let app = TestApp::with_samples().await;
+    let plain = app.get("/terms/foundation-model").await;
+    assert!(plain.headers.get("content-encoding").is_none());
+    let gzip = app.request(Method::GET, "/terms/foundation-model", &[("accept-encoding", "gzip;q=1, br;q=0.5")]).await;
+    assert_eq!(gzip.header("content-encoding"), "gzip");
+    let mut unpacked = Vec::new();
+    GzDecoder::new(gzip.bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.bytes);
+    let br =
+        app.request(Method::GET, "/terms/foundation-model", &[("accept-encoding", "gzip, deflate, br, zstd")]).await;
+    assert_eq!(br.header("content-encoding"), "br");
+    let mut unpacked = Vec::new();
+    brotli::Decompressor::new(br.bytes.as_slice(), 4096).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.bytes);
+    assert!(br.bytes.len() * 2 < plain.bytes.len());
+    app.request(Method::GET, "/terms", &[("accept-encoding", "identity;q=0, *;q=0")])
+        .await
+        .problem(406, "not_acceptable");
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let app = TestApp::with_samples().await;
+    for path in READS.iter().chain(&["/healthz", "/openapi.json", "/", "/docs/", "/terms/nothing"]) {
+        let get = app.get(path).await;
+        let head = app.request(Method::HEAD, path, &[]).await;
+        assert_eq!((head.status, head.bytes.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-length"), get.bytes.len().to_string(), "{path}");
+        assert_eq!(head.headers.get("etag"), get.headers.get("etag"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let app = TestApp::empty().await;
+    for path in READS.iter().chain(&["/healthz", "/", "/openapi.json", "/problems/gone"]) {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
+            let answer = app.request(method, path, &[]).await;
+            answer.problem(405, "method_not_allowed");
+            assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS", "{path}");
+        }
+        let options = app
+            .request(
+                Method::OPTIONS,
+                path,
+                &[("origin", "https://x.example"), ("access-control-request-method", "GET")],
+            )
+            .await;
+        assert_eq!((options.status.as_u16(), options.header("allow")), (204, "GET, HEAD, OPTIONS"));
+        assert_eq!(options.header("access-control-allow-origin"), "*");
+        assert!(options.header("access-control-allow-headers").contains("If-None-Match"));
+    }
+    app.request(Method::OPTIONS, "/nothing", &[]).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_and_is_open_to_pages() {
+    let app = TestApp::with_samples().await;
+    for path in READS.iter().chain(&["/nothing", "/terms?limit=0", "/healthz", "/docs/", "/%00"]) {
+        let answer = app.get(path).await;
+        assert!(!answer.header("x-request-id").is_empty(), "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
+        assert!(answer.header("access-control-expose-headers").contains("Termbase-Position"));
+    }
+    let own = app.request(Method::GET, "/terms", &[("x-request-id", "trace-7")]).await;
+    assert_eq!(own.header("x-request-id"), "trace-7");
+    let forged = app.request(Method::GET, "/terms", &[("x-request-id", "a b\"c")]).await;
+    assert_ne!(forged.header("x-request-id"), "a b\"c");
+}
+
+#[tokio::test]
+async fn public_answers_may_be_kept_and_others_not() {
+    let app = TestApp::with_samples().await;
+    for path in READS.iter().chain(&["/terms/nothing"]) {
+        let answer = app.get(path).await;
+        assert_eq!(answer.header("cache-control"), "public, max-age=0, s-maxage=60", "{path}");
+        assert_eq!(answer.header("vary"), "Accept-Encoding, Authorization, Termbase-After", "{path}");
+        let after = app.request(Method::GET, path, &[("termbase-after", answer.header("termbase-position"))]).await;
+        assert_eq!(after.header("cache-control"), "private, no-store", "{path}");
+    }
+    assert_eq!(app.get("/readyz").await.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn a_position_grows_with_every_write() {
+    let app = TestApp::empty().await;
+    let number = async || -> i64 {
+        app.get("/terms").await.header("termbase-position").rsplit_once('-').unwrap().1.parse().unwrap()
+    };
+    assert_eq!(number().await, 0);
+    app.write(vec![category(&json!({"name": "C"})), company(&json!({"name": "K"}))]).await.unwrap();
+    assert_eq!(number().await, 2, "one change a document");
+}
+
+#[tokio::test]
+async fn a_token_opens_reads_and_a_bad_one_is_refused() {
+    let app = TestApp::with_samples().await;
+    let token = "tb_0123456789012345678901234567890123456789";
+    let secret = secrecy::SecretString::from(token);
+    assert!(termbase::tokens::make_first(&app.state, Some(&secret), |_| Ok(())).await.unwrap());
+    let bearer = format!("Bearer {token}");
+    let answer = app.request(Method::GET, "/terms", &[("authorization", &bearer)]).await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "private, no-store"));
+    for bad in ["Bearer tb_1123456789012345678901234567890123456789", "Bearer x", "Basic dTpw", "Bearer", "tb_x"] {
+        for path in READS {
+            let answer = app.request(Method::GET, path, &[("authorization", bad)]).await;
+            answer.problem(401, "invalid_token");
+            assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        }
+    }
+    let stored: Vec<u8> = sqlx::query_scalar("select sha256 from api_tokens").fetch_one(app.pool()).await.unwrap();
+    assert_eq!(stored, termbase::http::auth::hash(token));
+    sqlx::query("update api_tokens set revoked_at = now()").execute(app.pool()).await.unwrap();
+    app.request(Method::GET, "/terms", &[("authorization", &bearer)]).await.problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn the_index_leads_a_browser_to_the_docs() {
+    let app = TestApp::empty().await;
+    let browser = app.request(Method::GET, "/", &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")]).await;
+    assert_eq!((browser.status.as_u16(), browser.header("location")), (303, "docs/"));
+    let index = app.get("/").await.json();
+    for path in ["terms", "categories", "companies", "description", "readiness"] {
+        assert_eq!(app.get(index[path].as_str().unwrap()).await.status, 200, "{path}");
+    }
+    let page = app.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    for file in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+        let file = app.get(&format!("/docs/{file}")).await;
+        assert_eq!(file.status, 200);
+        let text = String::from_utf8_lossy(&file.bytes).into_owned();
+        assert!(!text.contains("unpkg.com") && !text.contains("jsdelivr"), "the docs load nothing from elsewhere");
+    }
+    assert!(!String::from_utf8_lossy(&page.bytes).contains("https://"));
+}
+
+#[tokio::test]
+async fn each_kind_of_problem_is_explained() {
+    let app = TestApp::empty().await;
+    for problem in termbase::error::PROBLEMS {
+        let page = app.get(&format!("/problems/{}", problem.code)).await;
+        assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+        assert!(String::from_utf8_lossy(&page.bytes).contains(problem.title));
+    }
+    app.get("/problems/nothing").await.problem(404, "not_found");
+}
+
+/// The database goes away under the running service: no answer hangs, none blames the client.
+#[tokio::test]
+async fn without_its_database_it_says_503_and_when_to_come_back() {
+    let app = TestApp::with_samples().await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.database.close().await;
+    for path in READS {
+        let answer = app.get(path).await;
+        answer.problem(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "1", "{path}");
+        assert!(!String::from_utf8_lossy(&answer.bytes).contains("sqlx"));
+    }
+    let ready = app.get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.json()["status"].as_str()), (503, Some("unavailable")));
+    assert!(!ready.json()["reasons"].as_array().unwrap().is_empty());
+    assert_eq!(app.get("/healthz").await.status, 200);
+    app.database.open().await;
+    assert_eq!(app.get("/terms/foundation-model").await.status, 200, "nothing needs a restart");
+    assert_eq!(app.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let mut settings = http_settings();
+    settings.request_timeout = std::time::Duration::from_millis(300);
+    let app = TestApp::start(crate::support::Content::Samples, settings).await;
+    let mut lock = app.database.connect().await;
+    sqlx::raw_sql("begin; lock table term_aliases in access exclusive mode").execute(&mut lock).await.unwrap();
+    let answer = app.get("/terms/foundation-model").await;
+    answer.problem(503, "timed_out");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(!answer.header("x-request-id").is_empty());
+    sqlx::raw_sql("rollback").execute(&mut lock).await.unwrap();
+    assert_eq!(app.get("/terms/foundation-model").await.status, 200);
+}
+
+/// What can't be read as HTTP is refused below our code, with an empty body; the connection ends, the service goes on.
+#[tokio::test]
+async fn what_is_no_http_is_refused_and_harms_nothing() {
+    let app = TestApp::empty().await;
+    let address = app.address.trim_start_matches("http://").to_owned();
+    let long = format!("GET /terms HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(200_000));
+    for (request, status) in [
+        ("NONSENSE\r\n\r\n".to_owned(), "400"),
+        ("GET /terms HTTP/9.9\r\nHost: x\r\n\r\n".to_owned(), "400"),
+        ("GET /terms HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        (long, "431"),
+    ] {
+        let address = address.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(&address).unwrap();
+            // The server may answer and close before all of it is sent.
+            let _ = stream.write_all(request.as_bytes());
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            String::from_utf8_lossy(&answer).into_owned()
+        });
+        let answer = answer.await.unwrap();
+        assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    assert_eq!(app.get("/healthz").await.status, 200);
+}
+
+/// A write whose client is gone has happened or has not; the next one finds the head free.
+#[tokio::test]
+async fn a_dropped_write_leaves_nothing() {
+    let app = TestApp::empty().await;
+    let mut write = editorial::Write::open(&app.state, "tests", None).await.unwrap();
+    let edits: Vec<Edit> = vec![category(&json!({"name": "C"}))];
+    write.apply(edits).await.unwrap();
+    drop(write);
+    assert_eq!(app.get("/categories").await.json()["total"], 0);
+    app.write(vec![category(&json!({"name": "C"}))]).await.unwrap();
+    assert_eq!(app.get("/categories").await.json()["total"], 1);
+}

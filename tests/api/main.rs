@@ -1,0 +1,21 @@
+//! The tests: HTTP to the real server on a real Postgres, each on a database of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails is to stop here"
+)]
+#![expect(clippy::missing_panics_doc, reason = "tests panic; nobody calls them")]
+
+mod support;
+
+mod categories;
+mod cluster;
+mod companies;
+mod documents;
+mod editorial;
+mod fetch;
+mod http;
+mod lists;
+mod schema;
+mod terms;

@@ -1,0 +1,329 @@
+//! The harness: one private cluster for all tests of a clone, by the product's own supervisor; a database for each test;
+//! the product's own app on a port of its own.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{dev::ServerHandle, http::header::HeaderValue, web::Data};
+use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
+use termbase::{
+    app::{self, HttpSettings, State},
+    clock::Clock,
+    editorial::{self, Applied, Edit, Target},
+    error::Error,
+    postgres::{
+        self,
+        cluster::{Cluster, Options},
+    },
+    samples,
+};
+use time::macros::datetime;
+use uuid::Uuid;
+
+/// The product's binary, built for this test run.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_termbase");
+
+static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// The cluster of this clone: under the system's temporary folder, so that a clone in a closed folder works too.
+pub fn cluster() -> &'static Cluster {
+    CLUSTER.get_or_init(|| {
+        let options = Options {
+            program: PROGRAM.into(),
+            data_dir: std::env::temp_dir()
+                .join(format!("termbase-tests-{:016x}", fingerprint(env!("CARGO_MANIFEST_DIR").as_bytes()))),
+            bin_dir: std::env::var_os("PG_BIN_DIR").map(PathBuf::from),
+            path: std::env::var_os("PATH"),
+            cache_dir: std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")),
+            linger: Duration::from_secs(5),
+        };
+        // A plain thread: attaching blocks.
+        std::thread::spawn(move || Cluster::attach(&options, &mut |line| eprintln!("{line}")).unwrap()).join().unwrap()
+    })
+}
+
+/// FNV-1a: names folders and databases; `std`'s hashers may differ from build to build.
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+pub fn options(database: &str) -> PgConnectOptions {
+    cluster().url(database).parse().unwrap()
+}
+
+/// A clock that moves a second a look, and random bits that count: what one writer makes is the same in each run.
+pub fn clock() -> Clock {
+    let (looks, numbers) = (AtomicU64::new(0), AtomicU64::new(0));
+    Clock::new(
+        move || datetime!(2026-11-24 12:00 UTC) + Duration::from_micros(looks.fetch_add(1, Ordering::Relaxed)),
+        move || {
+            let mut bytes = [0; 10];
+            bytes[2..].copy_from_slice(&numbers.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+            bytes
+        },
+    )
+}
+
+pub fn http_settings() -> HttpSettings {
+    HttpSettings {
+        cache_control: HeaderValue::from_static("public, max-age=0, s-maxage=60"),
+        surrogate_keys: true,
+        request_timeout: Duration::from_secs(20),
+        drain_timeout: Duration::from_secs(1),
+        workers: 1,
+    }
+}
+
+/// What a database begins with.
+#[derive(Debug, Clone, Copy)]
+pub enum Content {
+    Nothing,
+    Samples,
+}
+
+/// A database of its own, dropped with it.
+pub struct Database {
+    pub name: String,
+}
+
+impl Database {
+    /// Copies a template that the first test to need it makes.
+    pub async fn create(content: Content) -> Self {
+        let template = template(content).await;
+        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        admin(&format!("drop database if exists {name}")).await.unwrap();
+        admin(&format!("create database {name} template {template} strategy file_copy")).await.unwrap();
+        Database { name }
+    }
+
+    /// One without tables.
+    pub async fn bare(encoding: &str) -> Self {
+        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        admin(&format!("drop database if exists {name}")).await.unwrap();
+        admin(&format!("create database {name} template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'"))
+            .await
+            .unwrap();
+        Database { name }
+    }
+
+    pub fn options(&self) -> PgConnectOptions {
+        options(&self.name)
+    }
+
+    pub fn url(&self) -> String {
+        cluster().url(&self.name)
+    }
+
+    /// Out of reach, as a database is that is gone: connections are cut, new ones refused.
+    pub async fn close(&self) {
+        let name = &self.name;
+        admin(&format!("alter database {name} with allow_connections false")).await.unwrap();
+        let mut connection = PgConnection::connect_with(&options("postgres")).await.unwrap();
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(name)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+
+    pub async fn open(&self) {
+        admin(&format!("alter database {} with allow_connections true", self.name)).await.unwrap();
+    }
+
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect_with(&self.options()).await.unwrap()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let statement = format!("drop database if exists {} with (force)", self.name);
+        // On a thread with a runtime of its own: this one may be ending.
+        let dropped = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(admin(&statement))
+        });
+        let _ = dropped.join();
+    }
+}
+
+async fn admin(statement: &str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&options("postgres")).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+    connection.close().await
+}
+
+/// A migrated database to copy, made once for what the migrations and the samples are now.
+async fn template(content: Content) -> String {
+    let stamp = fingerprint(format!("{:?}{:?}", samples::edits().unwrap(), postgres::fingerprint()).as_bytes());
+    let name = match content {
+        Content::Nothing => format!("template_{stamp:016x}_empty"),
+        Content::Samples => format!("template_{stamp:016x}_samples"),
+    };
+    let mut connection = PgConnection::connect_with(&options("postgres")).await.unwrap();
+    // Other test processes want the same; the lock ends with the connection.
+    sqlx::query("select pg_advisory_lock(hashtext($1))").bind(&name).execute(&mut connection).await.unwrap();
+    let made: bool = sqlx::query_scalar("select exists(select from pg_database where datname = $1)")
+        .bind(&name)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    if !made {
+        let draft = format!("{name}_draft");
+        admin(&format!("drop database if exists {draft} with (force)")).await.unwrap();
+        admin(&format!("create database {draft}")).await.unwrap();
+        postgres::migrate(&options(&draft)).await.unwrap();
+        if let Content::Samples = content {
+            let pool = postgres::pool(options(&draft), 2);
+            let state = State::new(pool.clone(), clock(), http_settings(), postgres::log_id(&pool).await.unwrap());
+            samples::load(&state).await.unwrap();
+            pool.close().await;
+        }
+        admin(&format!("alter database {draft} rename to {name}")).await.unwrap();
+    }
+    name
+}
+
+/// The product, answering on a port of its own.
+pub struct TestApp {
+    pub state: Data<State>,
+    pub address: String,
+    pub client: reqwest::Client,
+    pub database: Database,
+    server: ServerHandle,
+}
+
+impl TestApp {
+    /// With nothing in it.
+    pub async fn empty() -> Self {
+        TestApp::start(Content::Nothing, http_settings()).await
+    }
+
+    /// With the sample glossary.
+    pub async fn with_samples() -> Self {
+        TestApp::start(Content::Samples, http_settings()).await
+    }
+
+    pub async fn start(content: Content, http: HttpSettings) -> Self {
+        let database = Database::create(content).await;
+        let pool = postgres::pool(database.options(), 3);
+        let log_id = postgres::log_id(&pool).await.unwrap();
+        let state = Data::new(State::new(pool, clock(), http, log_id));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = app::serve(state.clone(), listener).unwrap();
+        let handle = server.handle();
+        tokio::spawn(server);
+        // It may be there already: one for the whole process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        TestApp { state, address, client, database, server: handle }
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.state.database
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, &[]).await
+    }
+
+    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.request(method, format!("{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Writes documents as new entities, through the one write.
+    pub async fn write(&self, edits: Vec<Edit>) -> Result<Vec<Applied>, Error> {
+        let (applied, _) =
+            editorial::write(&self.state, "tests", None, async |write| write.apply(edits.clone()).await).await?;
+        Ok(applied)
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        // The database goes with us: its connections are cut, whether the server has ended or not.
+        drop(self.server.stop(false));
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(&self.bytes)))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).to_str().unwrap()
+    }
+
+    /// The keys that the answer was made from.
+    pub fn keys(&self) -> Vec<String> {
+        self.header("surrogate-key").split(' ').map(ToOwned::to_owned).collect()
+    }
+
+    /// Asserts a problem of this status and code, complete, and returns it.
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!((self.status.as_u16(), problem["code"].as_str().unwrap()), (status, code), "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("/problems/{code}"));
+        for list in ["errors", "suggestions", "conflicts"] {
+            assert!(problem[list].is_array(), "{problem}");
+        }
+        problem
+    }
+}
+
+/// A new term from its document.
+pub fn term(document: &Value) -> Edit {
+    Edit::Term(Target::New, termbase::terms::TermDocument::parse(document).unwrap())
+}
+
+/// A new document for a term that there is.
+pub fn term_again(id: Uuid, document: &Value) -> Edit {
+    Edit::Term(Target::Existing(id), termbase::terms::TermDocument::parse(document).unwrap())
+}
+
+pub fn category(document: &Value) -> Edit {
+    Edit::Category(Target::New, termbase::categories::CategoryDocument::parse(document).unwrap())
+}
+
+pub fn category_again(id: Uuid, document: &Value) -> Edit {
+    Edit::Category(Target::Existing(id), termbase::categories::CategoryDocument::parse(document).unwrap())
+}
+
+pub fn company(document: &Value) -> Edit {
+    Edit::Company(Target::New, termbase::companies::CompanyDocument::parse(document).unwrap())
+}
+
+pub fn company_again(id: Uuid, document: &Value) -> Edit {
+    Edit::Company(Target::Existing(id), termbase::companies::CompanyDocument::parse(document).unwrap())
+}
