@@ -158,16 +158,14 @@ pub struct EntityErrors;
 
 impl IntoResponses for EntityErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let mut responses = problems(
+        let mut responses = read_problems(
             "/terms/foundation-modle",
-            &[
+            vec![
                 Error::BadRequest(vec![Fault::query("lang", "unknown_parameter", "This address takes no parameters.")]),
-                Error::InvalidToken("it is unknown, expired or revoked"),
                 Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: app::nothing_seen() },
                 Error::Gone { seen: app::nothing_seen() },
             ],
         );
-        responses.insert("304".into(), not_modified());
         let location = ObjectBuilder::new().schema_type(Type::String).build();
         let mut header = Header::new(location);
         header.description = Some("The address under the slug of the day.".into());
@@ -185,19 +183,8 @@ pub struct ListErrors;
 
 impl IntoResponses for ListErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let mut responses = problems(
-            "/terms",
-            &[
-                Error::BadRequest(vec![Fault::query(
-                    "limit",
-                    "out_of_range",
-                    "Expected a whole number from 1 to 100.",
-                )]),
-                Error::InvalidToken("it is unknown, expired or revoked"),
-            ],
-        );
-        responses.insert("304".into(), not_modified());
-        responses
+        let limit = Fault::query("limit", "out_of_range", "Expected a whole number from 1 to 100.");
+        read_problems("/terms", vec![Error::BadRequest(vec![limit])])
     }
 }
 
@@ -206,25 +193,39 @@ pub struct ServiceErrors;
 
 impl IntoResponses for ServiceErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems("/", &[])
+    }
+}
+
+/// What the explanation of a problem can answer beside `200`.
+pub struct ProblemTypeErrors;
+
+impl IntoResponses for ProblemTypeErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems("/problems/nothing", &[Error::NoAddress])
     }
 }
 
-fn not_modified() -> RefOr<Response> {
-    ResponseBuilder::new().description("`If-None-Match` names the tag of what would be answered.").build().into()
+/// What any read of the glossary can answer, and `errors`.
+fn read_problems(instance: &str, errors: Vec<Error>) -> BTreeMap<String, RefOr<Response>> {
+    let mut all = vec![
+        Error::InvalidToken("it is unknown, expired or revoked"),
+        Error::NotAcceptable,
+        Error::Unavailable(sqlx::Error::PoolTimedOut),
+    ];
+    all.extend(errors);
+    let mut responses = problems(instance, &all);
+    let not_modified =
+        ResponseBuilder::new().description("`If-None-Match` names the tag of what would be answered.").build();
+    responses.insert("304".into(), not_modified.into());
+    responses
 }
 
 /// Problem answers with examples made by the errors themselves, and those that any operation can answer.
 fn problems(instance: &str, errors: &[Error]) -> BTreeMap<String, RefOr<Response>> {
-    let anywhere = [
-        Error::NotAcceptable,
-        Error::UriTooLong(5000),
-        Error::internal("example"),
-        Error::Unavailable(sqlx::Error::PoolTimedOut),
-    ];
     errors
         .iter()
-        .chain(&anywhere)
+        .chain(&[Error::UriTooLong(5000), Error::internal("example")])
         .map(|error| {
             let ProblemType { status, explanation, .. } = error.problem_type();
             let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     app::State,
     error::{Error, PROBLEMS},
-    openapi::{Routes, ServiceErrors, TAG_SERVICE},
+    openapi::{ProblemTypeErrors, Routes, ServiceErrors, TAG_SERVICE},
     postgres,
 };
 
@@ -69,7 +69,7 @@ async fn read_index(request: HttpRequest) -> HttpResponse {
         Accept::parse(&request).is_ok_and(|accept| accept.preference().to_string().starts_with("text/html"));
     if wants_page {
         return HttpResponse::SeeOther()
-            .insert_header((header::LOCATION, "docs/"))
+            .insert_header((header::LOCATION, "docs"))
             .insert_header((header::VARY, "Accept"))
             .finish();
     }
@@ -107,15 +107,36 @@ async fn read_description(state: Data<State>) -> HttpResponse {
 #[utoipa::path(
     operation_id = "open_docs",
     tag = TAG_SERVICE,
-    responses((status = 308, description = "The page is at `/docs/`."), ServiceErrors),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html", example = "<!doctype html>…"),
+        ServiceErrors
+    ),
     security(())
 )]
 #[get("/docs")]
 async fn open_docs() -> HttpResponse {
-    HttpResponse::PermanentRedirect()
-        .insert_header((header::LOCATION, "docs/"))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .finish()
+    page(DOCS.to_owned())
+}
+
+/// Addresses are relative, so that the page works below any path of a proxy.
+const DOCS: &str = r##"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>termbase</title>
+<link rel="icon" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({ url: "openapi.json", dom_id: "#swagger-ui", validatorUrl: "none", deepLinking: true })</script>
+</html>
+"##;
+
+fn page(html: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(html)
 }
 
 /// Read about a problem
@@ -125,26 +146,23 @@ async fn open_docs() -> HttpResponse {
     operation_id = "read_problem_type",
     tag = TAG_SERVICE,
     params(("code" = String, Path, description = "The problem's `code`.", example = "not_found", max_length = 100)),
-    responses((status = 200, description = "The explanation, as a page.", body = String, content_type = "text/html", example = "<!doctype html>…"), ServiceErrors),
+    responses((status = 200, description = "The explanation, as a page.", body = String, content_type = "text/html", example = "<!doctype html>…"), ProblemTypeErrors),
     security(())
 )]
 #[get("/problems/{code}")]
 async fn read_problem_type(code: Path<String>) -> Result<HttpResponse, Error> {
     let problem = PROBLEMS.iter().find(|problem| problem.code == code.as_str()).ok_or(Error::NoAddress)?;
     // The texts are ours, and have no markup of their own but backticks.
-    let page = format!(
+    let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>{title}</title>\n<style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\n\
-         <h1>{title}</h1>\n<p><code>{code}</code>, status {status}</p>\n<p>{explanation}</p>\n<p><a href=\"../docs/\">The docs</a></p>\n</html>\n",
+         <h1>{title}</h1>\n<p><code>{code}</code>, status {status}</p>\n<p>{explanation}</p>\n<p><a href=\"../docs\">The docs</a></p>\n</html>\n",
         title = problem.title,
         code = problem.code,
         status = problem.status,
         explanation = problem.explanation,
     );
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(page))
+    Ok(page(html))
 }
 
 /// Whether the process, or the service, works.
@@ -180,7 +198,8 @@ async fn read_health() -> HttpResponse {
     tag = TAG_SERVICE,
     responses(
         (status = 200, description = "The service can answer.", body = Health),
-        (status = 503, description = "It can't just now; `reasons` says why.", body = Health)
+        (status = 503, description = "It can't just now; `reasons` says why.", body = Health),
+        ServiceErrors
     ),
     security(())
 )]

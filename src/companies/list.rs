@@ -49,7 +49,7 @@ pub struct CompanyExcerpt {
     #[schema(minimum = 0, example = 9)]
     pub total: i64,
     /// The address of those that are not shown here; `null` where all are.
-    #[schema(required, format = "uri-reference", example = "/companies?term=foundation-model&cursor=7b22…")]
+    #[schema(required, format = "uri-reference", example = "/companies?term=foundation-model&cursor=eyJsaXN0Ijoi")]
     pub rest: Option<String>,
 }
 

@@ -100,9 +100,9 @@ fn is_collision(error: &Error) -> bool {
 fn is_collision_cause(cause: &(dyn std::error::Error + 'static)) -> bool {
     let Some(sqlx::Error::Database(database)) = cause.downcast_ref::<sqlx::Error>() else { return false };
     let taken = database.constraint().is_some_and(|name| {
-        ["terms", "categories", "companies"].iter().any(|table| {
-            name.strip_prefix(table).is_some_and(|what| ["_name", "_slug", "_slug_taken"].contains(&what))
-        })
+        ["terms", "categories", "companies"]
+            .iter()
+            .any(|table| name.strip_prefix(table).is_some_and(|what| ["_name", "_slug", "_slug_taken"].contains(&what)))
     });
     database.code().as_deref() == Some("40P01") || taken
 }

@@ -45,7 +45,7 @@ pub struct TermExcerpt {
     #[schema(minimum = 0, example = 7)]
     pub total: i64,
     /// The address of those that are not shown here; `null` where all are.
-    #[schema(required, format = "uri-reference", example = "/terms?category=core-concepts&cursor=7b22…")]
+    #[schema(required, format = "uri-reference", example = "/terms?category=core-concepts&cursor=eyJsaXN0Ijoi")]
     pub rest: Option<String>,
 }
 

@@ -12,6 +12,7 @@ mod support;
 mod categories;
 mod cluster;
 mod companies;
+mod contract;
 mod documents;
 mod editorial;
 mod fetch;

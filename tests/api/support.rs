@@ -27,6 +27,7 @@ use termbase::{
     samples,
 };
 use time::macros::datetime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 /// The product's binary, built for this test run.
@@ -243,6 +244,24 @@ impl TestApp {
             request = request.header(*name, *value);
         }
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// A request as its very bytes, up to the empty line; `Connection: close` is added. For what no client would send.
+    pub async fn raw(&self, head: &str) -> Answer {
+        let mut stream = tokio::net::TcpStream::connect(self.address.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let end =
+            bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| panic!("no answer to {head}"));
+        let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = text.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.parse().unwrap(), value.parse().unwrap())
+        });
+        Answer { status, headers: headers.collect::<HeaderMap>(), bytes: bytes[end + 4..].to_vec() }
     }
 
     /// Writes documents as new entities, through the one write.

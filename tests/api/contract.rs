@@ -1,0 +1,321 @@
+//! What holds the architecture: the description tells the truth, and nothing that a client sends is our fault.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use termbase::openapi;
+
+use crate::support::TestApp;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares a committed file with what it should be; `UPDATE=1` rewrites it.
+fn assert_committed(path: &Path, now: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, now).unwrap();
+    }
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == now,
+        "{} is not what the code says; run `UPDATE=1 cargo test contract` twice, and look at the difference",
+        path.display()
+    );
+}
+
+fn description() -> Value {
+    serde_json::to_value(openapi::describe()).unwrap()
+}
+
+/// Every operation: its path, its method, itself.
+fn operations(description: &Value) -> Vec<(String, Method, Value)> {
+    let paths = description["paths"].as_object().unwrap();
+    let of_path = |(path, item): (&String, &Value)| -> Vec<(String, Method, Value)> {
+        let methods = item.as_object().unwrap().iter();
+        methods
+            .map(|(method, operation)| (path.clone(), method.to_uppercase().parse().unwrap(), operation.clone()))
+            .collect()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+/// The operation's address with the examples of its path parameters.
+fn address(path: &str, operation: &Value) -> String {
+    let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    parameters.iter().filter(|parameter| parameter["in"] == "path").fold(path.to_owned(), |path, parameter| {
+        path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), parameter["example"].as_str().unwrap())
+    })
+}
+
+#[tokio::test]
+async fn the_served_description_is_the_committed_one() {
+    let app = TestApp::empty().await;
+    let served = app.get("/openapi.json").await;
+    assert_committed(&root().join("openapi/openapi.json"), &String::from_utf8(served.bytes).unwrap());
+}
+
+#[test]
+fn a_schema_name_has_one_meaning() {
+    let mut known = BTreeMap::new();
+    for (name, schema) in openapi::collect().schemas {
+        let schema = serde_json::to_value(schema).unwrap();
+        if let Some(other) = known.insert(name.clone(), schema.clone()) {
+            assert_eq!(other, schema, "two types are called {name}; the description would keep one of them");
+        }
+    }
+}
+
+#[test]
+fn every_operation_is_described_in_full() {
+    let description = description();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&description) {
+        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no operationId"));
+        assert!(ids.insert(id.to_owned()), "two operations are called {id}");
+        for member in ["summary", "description", "tags", "security"] {
+            assert!(!operation[member].is_null(), "{id} has no {member}");
+        }
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('4')) || id == "read_readiness", "{id} has no errors");
+        for (status, response) in
+            responses.iter().filter(|(status, _)| status.as_str() >= "400" && id != "read_readiness")
+        {
+            let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+            assert_eq!(schema, "#/components/schemas/Problem", "{id} {status}");
+        }
+    }
+}
+
+/// The examples are answers of the real service on the samples.
+#[tokio::test]
+async fn the_examples_are_real_answers() {
+    let app = TestApp::with_samples().await;
+    let description = description();
+    for (path, _, operation) in operations(&description) {
+        let id = operation["operationId"].as_str().unwrap();
+        if !openapi::EXAMPLES.iter().any(|(known, _)| *known == id) {
+            continue;
+        }
+        let query = if id.starts_with("list_") && id != "list_categories" { "?limit=2" } else { "" };
+        let answer = app.get(&(address(&path, &operation) + query)).await;
+        let now = serde_json::to_string_pretty(&answer.json()).unwrap() + "\n";
+        assert_committed(&root().join(format!("openapi/examples/{id}.json")), &now);
+    }
+}
+
+/// Each operation is called, and answers as it is described: status, type, and every member.
+#[tokio::test]
+async fn every_operation_answers_as_it_is_described() {
+    let app = TestApp::with_samples().await;
+    let description = description();
+    for (path, method, operation) in operations(&description) {
+        let answer = app.request(method, &address(&path, &operation), &[]).await;
+        let status = answer.status.as_u16().to_string();
+        let response = &operation["responses"][&status];
+        assert!(response.is_object(), "{path} answered {status}, which is not described");
+        assert_ne!(status, "401", "{path} needs no token");
+        let Some((kind, content)) = response["content"].as_object().and_then(|content| content.iter().next()) else {
+            continue;
+        };
+        assert!(answer.header("content-type").starts_with(kind.as_str()), "{path}: {}", answer.header("content-type"));
+        if kind == "application/json" {
+            check(&description, &content["schema"], &answer.json(), &path);
+        }
+        for name in response["headers"].as_object().map(|headers| headers.keys()).into_iter().flatten() {
+            assert!(answer.headers.contains_key(name.as_str()), "{path} has no {name}");
+        }
+    }
+}
+
+/// A value has the members and types that its schema says, and no others.
+fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return check(description, description.pointer(name.trim_start_matches('#')).unwrap(), value, place);
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().map(|name| name.as_str().unwrap()).collect(),
+        _ => return,
+    };
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert!(types.contains(&found), "{place} is {found}, described as {types:?}");
+    if let Some(members) = value.as_object() {
+        let described = schema["properties"].as_object().unwrap();
+        let required: BTreeSet<&str> =
+            schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let there: BTreeSet<&str> = members.keys().map(String::as_str).collect();
+        assert_eq!(there, required, "{place}: every member is always there, and described so");
+        for (name, value) in members {
+            check(description, &described[name], value, &format!("{place}.{name}"));
+        }
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        check(description, &schema["items"], item, &format!("{place}[{index}]"));
+    }
+}
+
+/// No object of an answer is nullable, and no list or object may be missing: both make bad clients.
+#[test]
+fn no_object_is_nullable() {
+    let description = description();
+    for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+        for (member, schema) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(schema["oneOf"].is_null() && schema["anyOf"].is_null(), "{name}.{member} is a choice of schemas");
+        }
+    }
+}
+
+/// The table of hostile requests: each is refused as the client's mistake, with a problem; nothing of ours breaks.
+#[tokio::test]
+async fn hostile_requests_get_a_problem() {
+    let app = TestApp::with_samples().await;
+    let long = "a".repeat(5000);
+    let cursor = app.get("/terms?limit=1").await.json()["next_cursor"].as_str().unwrap().to_owned();
+    let tampered = cursor.replace('e', "f");
+    let paths = [
+        "/terms/%00",
+        "/terms/a%00b",
+        "/terms/%FF",
+        "/terms/%E0%A4%A",
+        "/terms/%2e%2e%2fetc",
+        "/terms/a%2Fb",
+        "/terms/..%5c..",
+        "/terms/%",
+        "/terms/'; drop table terms; --",
+        "/terms/\"",
+        "/terms/<script>",
+        "/terms/ñ",
+        "/terms/%F0%9F%92%A9",
+        "/terms/a/b/c",
+        "/terms/",
+        "//terms",
+        "/terms//",
+        "/TERMS",
+        "/terms/-",
+        "/terms/--",
+        "/terms/00000000-0000-0000-0000-000000000000",
+        "/terms/ffffffffffffffffffffffffffffffff",
+        "/terms/{slug}",
+        "/categories/%00",
+        "/companies/%00",
+        "/problems/%00",
+        "/docs/%00",
+        "/docs/../x",
+        "/terms/null",
+        "/terms/undefined",
+        "/terms/%25",
+        "/terms/1e309",
+        "/categories/\u{202e}",
+        "/companies/%C0%80",
+        "/.env",
+        "/openapi.json/x",
+    ];
+    for path in paths {
+        let answer = app.raw(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n")).await;
+        assert!(answer.status.is_client_error(), "{path}: {answer:?}");
+        if !answer.bytes.is_empty() {
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+        }
+    }
+    let queries = [
+        format!("?limit={long}"),
+        format!("?{long}={long}"),
+        "?limit=%00".into(),
+        "?category=%00".into(),
+        "?category=%FF".into(),
+        "?category='--".into(),
+        "?cursor=%00".into(),
+        format!("?cursor={tampered}"),
+        "?cursor=AAAA".into(),
+        "?cursor=bnVsbA".into(),
+        "?cursor=e30".into(),
+        "?limit=1e3".into(),
+        "?limit=0x10".into(),
+        "?limit=%D9%A3".into(),
+        "?limit=9223372036854775808".into(),
+        "?limit[]=1".into(),
+        "?limit=1&limit=2".into(),
+        "?__proto__=1".into(),
+        "?page=2".into(),
+        "?sort=name;drop".into(),
+        "?category=a&category=b".into(),
+        "?&&&=".into(),
+    ];
+    for query in &queries {
+        for path in
+            ["/terms", "/companies", "/categories", "/terms/transformer", "/categories/training", "/companies/openai"]
+        {
+            let answer = app.raw(&format!("GET {path}{query} HTTP/1.1\r\nHost: x\r\n")).await;
+            assert!(answer.status.is_client_error(), "{path}{query}: {answer:?}");
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{path}{query}");
+        }
+    }
+    let headers = [
+        "Accept-Encoding: ,,,;;q=x",
+        "Accept: \u{0001}",
+        "Accept-Encoding: br;q=9",
+        "If-None-Match: \"",
+        "Range: bytes=0-1",
+        "Expect: 100-continue",
+        "X-Request-Id: a b",
+        "Content-Type: application/json",
+        "Authorization: ",
+        "Authorization: Bearer",
+        "Authorization: Bearer tb_\u{7f}",
+        "Cookie: a=b",
+        "X-HTTP-Method-Override: DELETE",
+        "Termbase-After: x",
+        "Origin: null",
+    ];
+    for header in headers {
+        let answer = app.raw(&format!("GET /terms HTTP/1.1\r\nHost: x\r\n{header}\r\n")).await;
+        assert!(!answer.status.is_server_error(), "{header}: {answer:?}");
+    }
+    for body in
+        [json!("x".repeat(2_000_000)).to_string(), "[".repeat(100_000), "{\"a\":1,\"a\":2}".into(), "\u{0}".into()]
+    {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let request =
+                app.client.request(method.clone(), format!("{}/terms/transformer", app.address)).body(body.clone());
+            // The answer may come, and the connection end, before all of a large body is sent.
+            let Ok(response) = request.header("content-type", "application/json").send().await else { continue };
+            assert!(!response.status().is_server_error(), "{method}: {response:?}");
+            assert!(method == Method::GET || response.status() == 405, "{method}: {response:?}");
+        }
+    }
+    assert_eq!(app.get("/readyz").await.status, 200);
+    assert_eq!(app.get("/terms/transformer").await.status, 200);
+}
+
+/// A route is a handler's own, so that it is in the description; one registered by hand would not be.
+#[test]
+fn no_route_is_registered_past_the_description() {
+    let mut folders = vec![root().join("src")];
+    let mut sources: Vec<PathBuf> = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { sources.push(path) }
+        }
+    }
+    for path in sources {
+        let text = fs::read_to_string(&path).unwrap();
+        for forbidden in [".route(", "web::resource(", "web::scope("] {
+            assert!(!text.contains(forbidden), "{} registers a route by {forbidden}…)", path.display());
+        }
+    }
+}
