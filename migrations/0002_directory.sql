@@ -25,7 +25,8 @@ create table categories (
     name        text        not null check (char_length(name) between 1 and 200),
     name_key    text        not null collate "C" check (name_key <> ''),
     description text        not null check (char_length(description) <= 1000),
-    parent_id   uuid        references categories,
+    -- Deferred: a large write stores its rows in parts, and a parent may come in a later one.
+    parent_id   uuid        references categories deferrable initially deferred,
     rank        integer     not null check (rank between 0 and 1000000),
     version     bigint      not null check (version >= 1),
     revision_id uuid        not null,
@@ -124,18 +125,29 @@ create table companies (
     created_at   timestamptz not null,
     updated_at   timestamptz not null,
     deleted_at   timestamptz,
+    is_public    boolean     not null generated always as (status = 'published' and deleted_at is null) stored,
+    -- What a category's list of companies copies, so that it is read in the order of its index.
+    constraint companies_listing unique (id, name_key, is_public),
     constraint companies_slug_taken foreign key (kind, slug, id) references slug_history (kind, slug, entity),
     constraint companies_revision foreign key (revision_id, id, version) references revisions (id, entity, version),
     check ((status = 'draft') = (published_at is null))
 );
-create index companies_by_name on companies (name_key, id) where status = 'published' and deleted_at is null;
+create index companies_by_name on companies (name_key, id) where is_public;
 
+-- Name and visibility are the company's, and follow it by themselves: a category of thousands of companies is listed,
+-- and counted, from one index.
 create table company_categories (
-    company_id  uuid not null references companies,
-    category_id uuid not null references categories,
-    primary key (company_id, category_id)
+    company_id  uuid    not null,
+    category_id uuid    not null references categories,
+    name_key    text    not null collate "C",
+    is_public   boolean not null,
+    primary key (company_id, category_id),
+    constraint company_categories_company foreign key (company_id, name_key, is_public)
+        references companies (id, name_key, is_public) on update cascade
 );
-create index company_categories_category on company_categories (category_id, company_id);
+create index company_categories_by_name on company_categories (category_id, name_key, company_id) where is_public;
+-- The foreign key's own look-ups, drafts included.
+create index company_categories_category on company_categories (category_id);
 
 create table term_companies (
     term_id    uuid not null references terms,
@@ -228,7 +240,7 @@ select k.id, k.slug, k.name_key,
            'country', k.country, 'status', k.status
        ) as card
   from companies k
- where k.status = 'published' and k.deleted_at is null;
+ where k.is_public;
 
 -- `term_count` has the terms of the categories below as well, `company_count` the companies that name this one.
 create view category_cards as
@@ -244,8 +256,7 @@ select c.id, c.slug, c.name_key, c.parent_id, c.rank,
                 where t.status = 'published' and t.deleted_at is null
            ),
            'company_count', (
-               select count(*) from company_categories l join companies k on k.id = l.company_id
-                where l.category_id = c.id and k.status = 'published' and k.deleted_at is null
+               select count(*) from company_categories l where l.category_id = c.id and l.is_public
            )
        ) as card
   from categories c

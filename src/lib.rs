@@ -1,3 +1,55 @@
+//! termbase: a glossary and the directory around it, as a JSON REST API on Postgres.
+//!
+//! # The map
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`cli`] | the command line: `serve` (the default), `migrate`, `openapi`, and the hidden supervisor of the private Postgres |
+//! | [`config`] | every setting, read once, checked as a whole |
+//! | [`serve`] | from nothing to a service that answers, and back to nothing |
+//! | [`app`] | [`State`](app::State), and the only place where routes and middleware are put together |
+//! | [`terms`], [`categories`], [`companies`] | the resources: each its routes, wire types, document, handlers and SQL |
+//! | [`editorial`] | what the three share as things that editors write: documents, and the one [write](editorial::Write) |
+//! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
+//! | [`http`] | what HTTP needs and no resource owns: answers, tags, codings, pages, queries, tokens, the boundary |
+//! | [`error`] | every way to fail, as a problem (RFC 9457), and the table of their kinds |
+//! | [`openapi`] | the description, collected from the handlers |
+//! | [`service`] | the service's own addresses: index, docs, problems, health |
+//! | [`postgres`] | the pool, the migrations, snapshots, and the private [cluster](postgres::cluster) |
+//! | [`names`] | when two names are the same, and how they sort |
+//! | [`markdown`] | a body as safe HTML |
+//! | [`countries`] | the codes of ISO 3166-1 |
+//! | [`clock`] | time and randomness, which a test can hold still |
+//! | [`samples`] | the glossary that a first start loads |
+//! | [`tokens`] | the first admin token |
+//! | [`telemetry`] | logs |
+//!
+//! # What always holds
+//!
+//! - Postgres is the only source of truth, and every rule that it can hold is in it as well as in the validation.
+//! - There is one way to write: [`editorial::Write`]. A trigger refuses every other, psql included.
+//! - One edit of one entity is one version, one revision, one change and one position. A write that changes nothing is
+//!   none of them.
+//! - An answer comes from one snapshot, knows its position in the change log, and names the keys that it was made from.
+//!   A change that alters the answer touches one of them.
+//! - What is public is the same bytes for every caller. What is not answers as what never existed.
+//! - A path and a method stand once, on their handler; the handler is named once, in its module's `routes`.
+//! - Nothing but [`config`] and [`cli`] reads the environment. There are no global variables, and no features.
+//! - Nothing that a client sends makes a 5xx; a test holds the table of what was tried.
+//!
+//! # To add a field to a term
+//!
+//! 1. A migration, `migrations/000N_….sql`, that says why.
+//! 2. `src/terms/document.rs` (the struct is taken apart without `..`: the compiler names every place that must know
+//!    it) and `src/terms/page.rs`; then `scripts/prepare-queries`, and `UPDATE=1 cargo test contract` twice.
+//! 3. Its test in `tests/api/terms.rs`, and a line in `CHANGELOG.md`.
+//!
+//! # To add an endpoint
+//!
+//! 1. A handler with `#[utoipa::path]` and `#[get("…")]` in its resource's module; its errors are part of it.
+//! 2. Its name in that module's `routes`. `UPDATE=1 cargo test contract` twice brings it into the description.
+//! 3. Its test, in the file of its resource.
+
 pub mod app;
 pub mod categories;
 pub mod changes;

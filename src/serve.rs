@@ -86,7 +86,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let Some(base) = base.await else { return Ok(()) };
     let base = base?;
     postgres::migrate(database.migrate.as_ref().unwrap_or(base.options())).await?;
-    let pool = postgres::pool(base.options().clone(), database.connections);
+    let mut options = base.options().clone();
+    if database.migrate.is_none() {
+        // A query whose request was given up ends as well. A pooling proxy refuses such a parameter; it has its own.
+        options = options.options([("statement_timeout", format!("{}s", http.request_timeout.as_secs()))]);
+    }
+    let pool = postgres::pool(options, database.connections);
     let log_id = postgres::log_id(&pool).await?;
     let state = Data::new(State::new(pool, Clock::system(), http, log_id));
     let loaded = if server.samples { load_samples(&state).await? } else { false };

@@ -221,13 +221,21 @@ impl Entity for CompanyDocument<Uuid> {
     }
 
     async fn link(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
-        let changed: Vec<_> = Row::changed(rows, |document| &document.categories).collect();
-        let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
-        sqlx::query!("delete from company_categories where company_id = any($1)", &owners).execute(&mut *conn).await?;
+        let (changed, replaced) = Row::changed(rows, |document| &document.categories);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        sqlx::query!("delete from company_categories where company_id = any($1)", &replaced)
+            .execute(&mut *conn)
+            .await?;
         let links = changed.iter().flat_map(|row| row.after.categories.iter().map(|category| (row.id, *category)));
         let (companies, categories): (Vec<Uuid>, Vec<Uuid>) = links.unzip();
         sqlx::query!(
-            "insert into company_categories (company_id, category_id) select * from unnest($1::uuid[], $2::uuid[])",
+            r#"
+            insert into company_categories (company_id, category_id, name_key, is_public)
+            select l.company_id, l.category_id, k.name_key, k.is_public
+              from unnest($1::uuid[], $2::uuid[]) as l (company_id, category_id) join companies k on k.id = l.company_id
+            "#,
             &companies,
             &categories
         )
@@ -264,8 +272,10 @@ impl Entity for CompanyDocument<Uuid> {
             touched.key(format!("company:{id}/card"));
         }
         if was != is {
-            touched.flip();
             touched.key("categories".into());
+        }
+        if was != is && row.before.is_some() {
+            touched.flip();
         }
         if was != is || before.is_none_or(|before| before.slug != after.slug) {
             row.former_slug()

@@ -211,11 +211,8 @@ async fn all(conn: &mut PgConnection, page: &Page<Key>) -> Result<Found, sqlx::E
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(
-        r#"select count(*) as "total!" from companies where status = 'published' and deleted_at is null"#
-    )
-    .fetch_one(conn)
-    .await?;
+    let total =
+        sqlx::query_scalar!(r#"select count(*) as "total!" from companies where is_public"#).fetch_one(conn).await?;
     Ok(Found { rows, total })
 }
 
@@ -224,11 +221,13 @@ async fn of_category(conn: &mut PgConnection, category: Uuid, page: &Page<Key>) 
     let rows = sqlx::query_as!(
         Row,
         r#"
-        select k.id as "id!", 0 as "rank!", k.name_key as "name_key!", k.card as "card!: Json<CompanyCard>"
-          from company_categories l join company_cards k on k.id = l.company_id
-         where l.category_id = $1 and (k.name_key, k.id) > ($2, $3)
-         order by k.name_key, k.id
-         limit $4
+        select f.company_id as "id!", 0 as "rank!", f.name_key as "name_key!", c.card as "card!: Json<CompanyCard>"
+          from (select l.company_id, l.name_key from company_categories l
+                 where l.category_id = $1 and l.is_public and (l.name_key, l.company_id) > ($2, $3)
+                 order by l.name_key, l.company_id
+                 limit $4) f
+          join company_cards c on c.id = f.company_id
+         order by f.name_key, f.company_id
         "#,
         category,
         key,
@@ -238,10 +237,7 @@ async fn of_category(conn: &mut PgConnection, category: Uuid, page: &Page<Key>) 
     .fetch_all(&mut *conn)
     .await?;
     let total = sqlx::query_scalar!(
-        r#"
-        select count(*) as "total!" from company_categories l join companies k on k.id = l.company_id
-         where l.category_id = $1 and k.status = 'published' and k.deleted_at is null
-        "#,
+        r#"select count(*) as "total!" from company_categories where category_id = $1 and is_public"#,
         category
     )
     .fetch_one(conn)
@@ -267,7 +263,7 @@ async fn of_term(
                                 union all
                                 select company_id, 1 from company_categories where category_id = $2) both_ways
                          group by company_id) l
-                  join companies k on k.id = l.company_id and k.status = 'published' and k.deleted_at is null
+                  join companies k on k.id = l.company_id and k.is_public
                  where (l.rank, k.name_key, k.id) > ($3, $4, $5)
                    and ($6::uuid is null
                         or exists (select from company_categories o where o.company_id = k.id and o.category_id = $6))
@@ -292,7 +288,7 @@ async fn of_term(
           from (select company_id from term_companies where term_id = $1
                 union
                 select company_id from company_categories where category_id = $2) l
-          join companies k on k.id = l.company_id and k.status = 'published' and k.deleted_at is null
+          join companies k on k.id = l.company_id and k.is_public
          where $3::uuid is null or exists (select from company_categories o where o.company_id = k.id and o.category_id = $3)
         "#,
         term.id,

@@ -100,7 +100,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Se
                  where l.company_id = k.id) as "terms!: Json<Vec<TermCard>>",
                coalesce((select max(position) from changes), 0) as "position!"
           from companies k
-         where k.slug = $1 and k.status = 'published' and k.deleted_at is null
+         where k.slug = $1 and k.is_public
         "#,
         slug
     )

@@ -107,18 +107,13 @@ impl<D: Entity> Row<D> {
         self.before.as_ref().map(|before| &before.slug).filter(|former| **former != self.slug)
     }
 
-    /// The owners of these rows whose part of the document changed, and so is written anew.
-    pub fn changed<'r, T: PartialEq + 'r>(
-        rows: &'r [Self],
-        part: impl Fn(&'r D) -> T + Copy + 'r,
-    ) -> impl Iterator<Item = &'r Self>
-    where
-        D: 'r,
-    {
-        rows.iter().filter(move |row| match &row.before {
-            Some(before) => part(&before.document) != part(&row.after),
-            None => true,
-        })
+    /// The rows whose part of the document changed, and so is written anew; and the ids of those that had one before.
+    pub fn changed<'r, T: PartialEq>(rows: &'r [Self], part: impl Fn(&'r D) -> T) -> (Vec<&'r Self>, Vec<Uuid>) {
+        let differs =
+            |row: &&'r Self| row.before.as_ref().is_none_or(|before| part(&before.document) != part(&row.after));
+        let changed: Vec<&Self> = rows.iter().filter(differs).collect();
+        let replaced = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
+        (changed, replaced)
     }
 }
 

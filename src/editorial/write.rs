@@ -8,7 +8,11 @@ use serde_json::Value;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Applied, Edit, Entity, Kind, Names, Row, Stored, Target, Touched, document::Reference, touch};
+use super::{
+    Applied, Edit, Entity, Kind, Names, Row, Stored, Target, Touched,
+    document::Reference,
+    touch::{self, Asking},
+};
 use crate::{
     app::State,
     categories::CategoryDocument,
@@ -24,6 +28,9 @@ use crate::{
 type Term = TermDocument<Uuid>;
 type Category = CategoryDocument<Uuid>;
 type Company = CompanyDocument<Uuid>;
+
+/// How many rows travel in one statement: a large write must not hold all of its rows a second time.
+const PART: usize = 2_000;
 
 /// A writing transaction. Dropping it rolls everything back.
 pub struct Write {
@@ -46,6 +53,12 @@ struct Pending {
     public_before: bool,
     public_after: bool,
     touched: Touched,
+}
+
+impl Pending {
+    fn asking(&mut self) -> Asking<'_> {
+        Asking { id: self.id, is_public: self.public_after, touched: &mut self.touched }
+    }
 }
 
 /// What a document asks for, its entity's id given.
@@ -114,10 +127,15 @@ impl Write {
     /// [`Error::Unavailable`] where the database does not answer.
     pub async fn open(state: &State, author: &str, message: Option<&str>) -> Result<Self, Error> {
         let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
-        // The mark that the guard trigger looks for.
-        sqlx::query!("select set_config('termbase.write', pg_current_xact_id()::text, true)")
-            .fetch_one(&mut *transaction)
-            .await?;
+        // The mark that the guard trigger looks for; and the time that a statement of a large file may take.
+        sqlx::query!(
+            r#"
+            select set_config('termbase.write', pg_current_xact_id()::text, true) as mark,
+                   set_config('statement_timeout', '10min', true) as timeout
+            "#
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
         Ok(Write {
             transaction,
             clock: state.clock.clone(),
@@ -191,9 +209,9 @@ impl Write {
             by.store(conn, &categories, &names).await?;
             by.store(conn, &companies, &names).await?;
             by.store(conn, &terms, &names).await?;
-            Category::link(conn, &categories).await?;
-            Company::link(conn, &companies).await?;
-            Term::link(conn, &terms).await
+            link(conn, &categories).await?;
+            link(conn, &companies).await?;
+            link(conn, &terms).await
         };
         stored.await.map_err(|error| cycle(error, many, &applied))?;
         self.note(&categories);
@@ -228,9 +246,7 @@ impl Write {
         let head = sqlx::query!("update log_head set position = position + $1 returning position, log_id", count)
             .fetch_one(&mut *conn)
             .await?;
-        let mut asked: Vec<_> =
-            self.pending.iter_mut().map(|change| (change.kind, change.id, &mut change.touched)).collect();
-        touch::look_up(conn, &mut asked).await?;
+        touch::look_up(conn, &mut self.pending.iter_mut().map(Pending::asking).collect::<Vec<_>>()).await?;
         insert_changes(conn, &self.clock, self.at, &self.pending, head.position - count).await?;
         self.transaction.commit().await?;
         Ok(Position { log_id: head.log_id, number: head.position })
@@ -334,16 +350,25 @@ struct By<'w> {
 }
 
 impl By<'_> {
-    /// Revisions, slugs, then the rows that point at both.
     async fn store<D: Entity>(
         &self,
         conn: &mut PgConnection,
         rows: &[Row<D>],
         names: &Names,
     ) -> Result<(), sqlx::Error> {
-        if rows.is_empty() {
-            return Ok(());
+        for part in rows.chunks(PART) {
+            self.store_part(conn, part, names).await?;
         }
+        Ok(())
+    }
+
+    /// Revisions, slugs, then the rows that point at both.
+    async fn store_part<D: Entity>(
+        &self,
+        conn: &mut PgConnection,
+        rows: &[Row<D>],
+        names: &Names,
+    ) -> Result<(), sqlx::Error> {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let revision_ids: Vec<Uuid> = rows.iter().map(|row| row.revision_id).collect();
         let versions: Vec<i64> = rows.iter().map(|row| row.version).collect();
@@ -387,6 +412,13 @@ impl By<'_> {
         .await?;
         D::store(conn, rows).await
     }
+}
+
+async fn link<D: Entity>(conn: &mut PgConnection, rows: &[Row<D>]) -> Result<(), sqlx::Error> {
+    for part in rows.chunks(PART) {
+        D::link(conn, part).await?;
+    }
+    Ok(())
 }
 
 async fn insert_changes(

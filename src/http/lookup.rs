@@ -124,7 +124,7 @@ pub async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<
                     where h.kind = $1 and h.public and h.slug % $2
                       and (exists (select from terms t where $1 = 'term' and t.slug = h.slug and t.deleted_at is null and t.status <> 'draft')
                         or exists (select from categories c where $1 = 'category' and c.slug = h.slug and c.deleted_at is null)
-                        or exists (select from companies k where $1 = 'company' and k.slug = h.slug and k.deleted_at is null and k.status = 'published'))
+                        or exists (select from companies k where $1 = 'company' and k.slug = h.slug and k.is_public))
                     order by similarity(h.slug, $2) desc, h.slug
                     limit 5
                ) as "suggestions!"

@@ -471,7 +471,7 @@ impl Entity for TermDocument<Uuid> {
         {
             touched.key("categories".into());
         }
-        if was != is {
+        if was != is && row.before.is_some() {
             touched.flip();
         }
         if was != is || renamed {

@@ -14,9 +14,11 @@ pub(super) async fn store_aliases(
     conn: &mut PgConnection,
     rows: &[Row<TermDocument<Uuid>>],
 ) -> Result<(), sqlx::Error> {
-    let changed: Vec<_> = Row::changed(rows, |document| &document.aliases).collect();
-    let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
-    sqlx::query!("delete from term_aliases where term_id = any($1)", &owners).execute(&mut *conn).await?;
+    let (changed, replaced) = Row::changed(rows, |document| &document.aliases);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("delete from term_aliases where term_id = any($1)", &replaced).execute(&mut *conn).await?;
     let (mut ids, mut positions, mut names, mut keys, mut kinds) = (vec![], vec![], vec![], vec![], vec![]);
     for row in &changed {
         for (position, alias) in (0_i16..).zip(&row.after.aliases) {
@@ -47,9 +49,11 @@ pub(super) async fn store_sources(
     conn: &mut PgConnection,
     rows: &[Row<TermDocument<Uuid>>],
 ) -> Result<(), sqlx::Error> {
-    let changed: Vec<_> = Row::changed(rows, |document| &document.sources).collect();
-    let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
-    sqlx::query!("delete from term_sources where term_id = any($1)", &owners).execute(&mut *conn).await?;
+    let (changed, replaced) = Row::changed(rows, |document| &document.sources);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("delete from term_sources where term_id = any($1)", &replaced).execute(&mut *conn).await?;
     let (mut ids, mut positions, mut titles, mut urls, mut publishers, mut days) =
         (vec![], vec![], vec![], vec![], vec![], vec![]);
     for row in &changed {
@@ -83,9 +87,11 @@ pub(super) async fn store_companies(
     conn: &mut PgConnection,
     rows: &[Row<TermDocument<Uuid>>],
 ) -> Result<(), sqlx::Error> {
-    let changed: Vec<_> = Row::changed(rows, |document| &document.companies).collect();
-    let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
-    sqlx::query!("delete from term_companies where term_id = any($1)", &owners).execute(&mut *conn).await?;
+    let (changed, replaced) = Row::changed(rows, |document| &document.companies);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("delete from term_companies where term_id = any($1)", &replaced).execute(&mut *conn).await?;
     let links = changed.iter().flat_map(|row| row.after.companies.iter().map(|company| (row.id, *company)));
     let (terms, companies): (Vec<Uuid>, Vec<Uuid>) = links.unzip();
     sqlx::query!(
@@ -102,10 +108,12 @@ pub(super) async fn store_relations(
     conn: &mut PgConnection,
     rows: &[Row<TermDocument<Uuid>>],
 ) -> Result<(), sqlx::Error> {
-    let changed: Vec<_> =
-        Row::changed(rows, |document| (&document.related, &document.broader, &document.replaced_by)).collect();
-    let owners: Vec<Uuid> = changed.iter().filter(|row| row.before.is_some()).map(|row| row.id).collect();
-    sqlx::query!("delete from term_relations where owner = any($1)", &owners).execute(&mut *conn).await?;
+    let (changed, replaced) =
+        Row::changed(rows, |document| (&document.related, &document.broader, &document.replaced_by));
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("delete from term_relations where owner = any($1)", &replaced).execute(&mut *conn).await?;
     let (mut ids, mut kinds, mut others, mut positions) = (vec![], vec![], vec![], vec![]);
     for row in &changed {
         let TermDocument { related, broader, replaced_by, .. } = &row.after;

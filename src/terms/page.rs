@@ -135,7 +135,13 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
                coalesce(r.narrower, '[]') as "narrower!: Json<Vec<TermCard>>",
                coalesce(r.replaced_by, '[]') as "replaced_by!: Json<Vec<TermCard>>",
                coalesce(r.replaces, '[]') as "replaces!: Json<Vec<TermCard>>",
-               coalesce(k.total, 0) as "company_total!", coalesce(k.cards, '[]') as "companies!: Json<Vec<CompanyCard>>",
+               (select count(*) from term_companies l join companies k on k.id = l.company_id and k.is_public
+                 where l.term_id = t.id)
+               + (select count(*) from company_categories l
+                   where l.category_id = t.category_id and l.is_public
+                     and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id))
+                   as "company_total!",
+               coalesce(k.cards, '[]') as "companies!: Json<Vec<CompanyCard>>",
                coalesce(k.linked, 0) as "companies_linked!", k.last_key as "last_company_key?",
                coalesce((select max(position) from changes), 0) as "position!"
           from terms t
@@ -152,20 +158,21 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
                 join term_cards n on n.id = l.id
           ) r on true
           left join lateral (
-              select f.total, json_agg(c.card order by f.rank, f.name_key, f.id) as cards,
-                     count(*) filter (where f.rank = 0) as linked,
+              select json_agg(c.card order by f.rank, f.name_key, f.id) as cards, count(*) filter (where f.rank = 0) as linked,
                      (array_agg(f.name_key order by f.rank desc, f.name_key desc, f.id desc))[1] as last_key
-                from (select k.id, k.name_key, l.rank, count(*) over () as total
-                        from (select company_id, min(rank) as rank
-                                from (select company_id, 0 as rank from term_companies where term_id = t.id
-                                      union all
-                                      select company_id, 1 from company_categories where category_id = t.category_id) both_ways
-                               group by company_id) l
-                        join companies k on k.id = l.company_id and k.status = 'published' and k.deleted_at is null
-                       order by l.rank, k.name_key, k.id
-                       limit 12) f
+                from ((select k.id, k.name_key, 0 as rank
+                         from term_companies l join companies k on k.id = l.company_id and k.is_public
+                        where l.term_id = t.id)
+                      union all
+                      (select l.company_id, l.name_key, 1
+                         from company_categories l
+                        where l.category_id = t.category_id and l.is_public
+                          and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id)
+                        order by l.name_key, l.company_id
+                        limit 12)
+                      order by rank, name_key, id
+                      limit 12) f
                 join company_cards c on c.id = f.id
-               group by f.total
           ) k on true
          where t.slug = $1 and t.status <> 'draft' and t.deleted_at is null
         "#,
