@@ -34,7 +34,7 @@ const PAGES: usize = 200;
 
 #[tokio::main]
 async fn main() {
-    let terms = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(TERMS);
+    let terms = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(TERMS);
     let folder = std::env::temp_dir().join(format!("termbase-bench-{}", std::process::id()));
     let options = Options {
         program: env!("CARGO_BIN_EXE_termbase").into(),

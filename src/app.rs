@@ -1,4 +1,4 @@
-//! [`State`], and [`app`]: the only place where routes and middleware are put together. The server, the tests and the
+//! [`State`], and [`routes`]: the only place where routes and middleware are put together. The server, the tests and the
 //! benches all start it through [`serve`].
 
 use std::{net::TcpListener, time::Duration};

@@ -30,7 +30,7 @@ const SLOW_MILLIS: u128 = 500;
 /// The middleware of the whole app.
 ///
 /// # Errors
-/// A [`Finished`] answer where there is no request left to answer through: after a deadline or a panic.
+/// A finished answer, as an error, where there is no request left to answer through: after a deadline or a panic.
 pub async fn boundary(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -108,6 +108,7 @@ pub async fn read_term(state: Data<State>, path: Path<String>, query: Query, _: 
     lookup::elsewhere(&state, Kind::Term, "terms", &segment).await
 }
 
+#[expect(clippy::too_many_lines, reason = "the whole page is one statement, read as one")]
 async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)>, Error> {
     let row = sqlx::query!(
         r#"

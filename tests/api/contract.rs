@@ -181,6 +181,7 @@ fn no_object_is_nullable() {
 
 /// The table of hostile requests: each is refused as the client's mistake, with a problem; nothing of ours breaks.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn hostile_requests_get_a_problem() {
     let app = TestApp::with_samples().await;
     let long = "a".repeat(5000);

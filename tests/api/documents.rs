@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use termbase::{categories::CategoryDocument, companies::CompanyDocument, error::Fault, terms::TermDocument};
 
-fn merged(base: &Value, change: Value) -> Value {
+fn merged(base: &Value, change: &Value) -> Value {
     let mut document = base.clone();
     for (member, value) in change.as_object().unwrap() {
         document[member] = value.clone();
@@ -18,7 +18,7 @@ fn codes(faults: Vec<Fault>) -> Vec<(String, String)> {
 fn check(parse: impl Fn(&Value) -> Result<(), Vec<Fault>>, base: &Value, cases: Vec<(Value, &[(&str, &str)])>) {
     parse(base).unwrap();
     for (change, expected) in cases {
-        let found = codes(parse(&merged(base, change.clone())).err().unwrap_or_default());
+        let found = codes(parse(&merged(base, &change)).err().unwrap_or_default());
         let expected: Vec<(String, String)> =
             expected.iter().map(|(pointer, code)| ((*pointer).into(), (*code).into())).collect();
         let shown: String = change.to_string().chars().take(200).collect();

@@ -5,6 +5,7 @@ use sqlx::Row;
 use termbase::{
     editorial::{self, Edit},
     error::{Error, Fault},
+    http::slug::Slug,
 };
 use uuid::Uuid;
 
@@ -89,11 +90,8 @@ async fn a_write_that_changes_nothing_makes_no_version() {
     let mut again = Vec::new();
     for edit in termbase::samples::edits().unwrap() {
         if let Edit::Term(_, document) = edit {
-            let id = ids
-                .iter()
-                .find(|(_, slug)| Some(slug.as_str()) == document.slug.as_ref().map(|slug| slug.as_str()))
-                .unwrap()
-                .0;
+            let id =
+                ids.iter().find(|(_, slug)| Some(slug.as_str()) == document.slug.as_ref().map(Slug::as_str)).unwrap().0;
             again.push(Edit::Term(editorial::Target::Existing(id), document));
         }
     }

@@ -5,7 +5,6 @@
     clippy::indexing_slicing,
     reason = "a test that fails is to stop here"
 )]
-#![expect(clippy::missing_panics_doc, reason = "tests panic; nobody calls them")]
 
 mod support;
 

@@ -70,24 +70,27 @@ async fn a_revision_is_never_updated() {
 #[tokio::test]
 async fn two_who_close_a_cycle_from_both_ends_do_not_both_commit() {
     let app = TestApp::empty().await;
-    let t = |slug: &str| term(&json!({"name": slug, "definition": "D.", "category": "c", "status": "published"}));
-    let applied = app
-        .write(vec![category(&json!({"name": "C"})), category(&json!({"name": "D"})), t("a"), t("b")])
-        .await
-        .unwrap();
-    let (c, d, a, b) = (applied[0].id, applied[1].id, applied[2].id, applied[3].id);
+    let document = |slug: &str| json!({"name": slug, "definition": "D.", "category": "c", "status": "published"});
+    let edits = vec![
+        category(&json!({"name": "C"})),
+        category(&json!({"name": "D"})),
+        term(&document("a")),
+        term(&document("b")),
+    ];
+    let ids: Vec<_> = app.write(edits).await.unwrap().into_iter().map(|applied| applied.id).collect();
+    let (categories, terms) = ((ids[0], ids[1]), (ids[2], ids[3]));
     for (statement, ends, name) in [
         (
             "insert into term_relations (owner, kind, other) values ($1, 'broader', $2)",
-            (a, b),
+            terms,
             "term_relations_no_cycle",
         ),
         (
             "insert into term_relations (owner, kind, other, position) values ($1, 'replaced_by', $2, 0)",
-            (a, b),
+            terms,
             "term_relations_no_cycle",
         ),
-        ("update categories set parent_id = $2 where id = $1", (c, d), "categories_no_cycle"),
+        ("update categories set parent_id = $2 where id = $1", categories, "categories_no_cycle"),
     ] {
         let (mut one, mut two) = (app.database.connect().await, app.database.connect().await);
         let (mut first, mut second) = (marked(&mut one).await, marked(&mut two).await);
