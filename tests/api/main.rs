@@ -19,4 +19,5 @@ mod fetch;
 mod http;
 mod lists;
 mod schema;
+mod settings;
 mod terms;
