@@ -19,5 +19,6 @@ mod fetch;
 mod http;
 mod lists;
 mod schema;
+mod serve;
 mod settings;
 mod terms;
