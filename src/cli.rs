@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, io::Write};
 
 use clap::{Parser, Subcommand};
 
@@ -53,10 +53,14 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
                 .migrate
                 .or(database.own)
                 .ok_or("migrate needs DATABASE_URL; the private Postgres is brought up to date by serve")?;
-            postgres::migrate(&options).await?;
+            serve::migrate_own(&options).await?;
             println!("the tables are up to date");
         }
-        Command::Openapi => print!("{}", openapi::to_json(&openapi::describe())),
+        Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&openapi::describe())) {
+            // Whoever reads has read enough: `head`, say.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        },
         Command::Postgres { words } => postgres::supervisor::run(postgres::supervisor::Args::parse(words)?).await?,
     }
     Ok(())
@@ -64,17 +68,29 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
 
 /// The environment, and below it `.env` of this very folder: one of a parent folder is somebody else's.
 fn settings() -> Result<Config, Box<dyn std::error::Error>> {
-    let mut variables = Vec::new();
-    match dotenvy::from_path_iter(".env") {
-        Ok(lines) => {
-            for line in lines {
-                let (name, value) = line.map_err(|error| format!(".env can't be read: {error}"))?;
-                variables.push((name.into(), value.into()));
-            }
-        }
-        Err(error) if error.not_found() => {}
+    let file = match std::fs::read_to_string(".env") {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(format!(".env can't be read: {error}").into()),
+    };
+    let mut variables = Vec::new();
+    for line in dotenvy::from_read_iter(file.as_bytes()) {
+        let (name, value) = line.map_err(|error| unreadable(&file, &error))?;
+        variables.push((name.into(), value.into()));
     }
     variables.extend(std::env::vars_os());
     Ok(Config::read(variables)?)
+}
+
+/// Says which line is wrong, but shows nothing of it: it may hold a secret.
+fn unreadable(file: &str, error: &dotenvy::Error) -> String {
+    let index = match error {
+        dotenvy::Error::LineParse(part, _) => file.lines().position(|line| line.contains(part)),
+        _ => None,
+    };
+    let place = index.map_or_else(|| "a line of .env".to_owned(), |index| format!("line {} of .env", index + 1));
+    format!(
+        "{place} can't be read (it is not shown here); expected NAME=value, where a value with spaces, quotes or # \
+         stands in single quotes."
+    )
 }

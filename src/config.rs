@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     str::FromStr,
@@ -84,6 +84,9 @@ pub const VARIABLES: &[&str] = &[
     "TERMBASE_LOG",
     "TERMBASE_LOG_FORMAT",
 ];
+
+/// What our names begin with, but for those that others have made known.
+const PREFIX: &str = "TERMBASE_";
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Without what the framework says of each broken connection: that is the client's doing.
@@ -185,13 +188,12 @@ impl Settings {
     /// An empty variable is one that is not set: compose files can't leave one out.
     fn text(&mut self, name: &'static str) -> Option<String> {
         let value = self.other(name).filter(|value| !value.is_empty())?;
-        match value.into_string() {
-            Ok(text) => Some(text),
-            Err(raw) => {
-                self.faults.push(format!("{name} is \"{}\", which is not UTF-8.", raw.display()));
-                None
-            }
+        let text = value.into_string().ok();
+        if text.is_none() {
+            // It may be a secret: nothing of it is shown.
+            self.faults.push(format!("{name} has bytes that are no UTF-8 (they are not shown here)."));
         }
+        text
     }
 
     /// `parse` of the variable; `default` where it is not set, or is wrong, which is a fault.
@@ -247,18 +249,35 @@ impl Settings {
         Some(SecretString::from(token))
     }
 
-    /// A misspelt variable would be silently without effect. Kubernetes sets `TERMBASE_SERVICE_…` and `TERMBASE_PORT…`
-    /// by itself for a service named termbase.
+    /// A misspelt variable would be silently without effect.
     fn refuse_unknown(&mut self) {
-        let names = self.variables.keys().filter_map(|name| name.to_str());
-        let ours = names.filter(|name| name.starts_with("TERMBASE_") && !VARIABLES.contains(name));
-        let unknown = ours.filter(|name| !name.starts_with("TERMBASE_SERVICE_") && !name.starts_with("TERMBASE_PORT"));
-        let faults: Vec<String> = unknown
-            .map(|name| match nearest(name, VARIABLES) {
+        let ours = self.variables.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
+        let ours = ours.filter(|(name, _)| name.starts_with(PREFIX) && !VARIABLES.contains(name));
+        let faults: Vec<String> = ours
+            .filter(|(name, value)| !is_of_kubernetes(name, value))
+            .map(|(name, _)| match nearest_setting(name) {
                 Some(known) => format!("{name} is no setting; did you mean {known}?"),
                 None => format!("{name} is no setting; .env.example lists them all."),
             })
             .collect();
         self.faults.extend(faults);
     }
+}
+
+/// Kubernetes sets these by itself for a service named termbase. A bare port in `TERMBASE_PORT` is somebody's mistake.
+fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
+    let is_address = value.to_str().is_some_and(|value| value.contains("://"));
+    name.starts_with("TERMBASE_SERVICE_")
+        || name.starts_with("TERMBASE_PORT_")
+        || (name == "TERMBASE_PORT" && is_address)
+}
+
+/// The setting that is meant, by what follows the prefix: with it all names would be alike.
+fn nearest_setting(name: &str) -> Option<&'static str> {
+    fn bare(name: &str) -> &str {
+        name.strip_prefix(PREFIX).unwrap_or(name)
+    }
+    let known: Vec<&'static str> = VARIABLES.iter().copied().map(bare).collect();
+    let meant = nearest(&bare(name).to_ascii_uppercase(), &known)?;
+    VARIABLES.iter().copied().find(|variable| bare(variable) == meant)
 }

@@ -11,11 +11,11 @@ use std::{
 
 use actix_web::{dev::ServerHandle, web::Data};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::{self, State},
+    app::{self, HttpSettings, State},
     clock::Clock,
     config::{Config, DatabaseSettings, ServerSettings},
     error::Error,
@@ -85,17 +85,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let base = stop.or_given_up(Base::prepare(&server, &database));
     let Some(base) = base.await else { return Ok(()) };
     let base = base?;
-    postgres::migrate(database.migrate.as_ref().unwrap_or(base.options())).await?;
-    let mut options = base.options().clone();
-    if database.migrate.is_none() {
-        // A query whose request was given up ends as well. A pooling proxy refuses such a parameter; it has its own.
-        options = options.options([("statement_timeout", format!("{}s", http.request_timeout.as_secs()))]);
-    }
-    let pool = postgres::pool(options, database.connections);
-    let log_id = postgres::log_id(&pool).await?;
-    let state = Data::new(State::new(pool, Clock::system(), http, log_id));
-    let loaded = if server.samples { load_samples(&state).await? } else { false };
-    let token = make_token(&state, &server).await?;
+    let Some(content) = stop.or_given_up(Content::prepare(&server, &database, http, &base)).await else {
+        base.end().await;
+        return Ok(());
+    };
+    let Content { state, loaded, token } = content?;
 
     let running = app::serve(state.clone(), listener.try_clone()?)?;
     let handle = running.handle();
@@ -108,18 +102,59 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         () = stop.wait() => Ok(()),
         error = base.keep(&server, &database) => Err(ServeError::Ended(error)),
     };
-    drain(&handle, &mut stop).await;
-    state.database.close().await;
+    drain(&handle, &state.database, &mut stop).await;
     base.end().await;
     ended
 }
 
-/// Finishes what is in flight; a second signal ends it at once.
-async fn drain(handle: &ServerHandle, stop: &mut Stop) {
+/// Brings the tables of a Postgres of one's own up to date.
+///
+/// # Errors
+/// A Postgres that can't be used, or refuses a migration.
+pub async fn migrate_own(options: &PgConnectOptions) -> Result<(), ServeError> {
+    postgres::wait_for(options, OWN_PATIENCE).await.map_err(ServeError::Own)?;
+    Ok(postgres::migrate(options).await?)
+}
+
+/// What is served: the tables with their first content.
+struct Content {
+    state: Data<State>,
+    /// Whether the samples have just been loaded.
+    loaded: bool,
+    token: Token,
+}
+
+impl Content {
+    async fn prepare(
+        server: &ServerSettings,
+        database: &DatabaseSettings,
+        http: HttpSettings,
+        base: &Base,
+    ) -> Result<Self, ServeError> {
+        postgres::migrate(database.migrate.as_ref().unwrap_or(base.options())).await?;
+        let mut options = base.options().clone();
+        if database.migrate.is_none() {
+            // A query whose request was given up ends as well. A pooling proxy refuses such a parameter; it has its own.
+            options = options.options([("statement_timeout", format!("{}s", http.request_timeout.as_secs()))]);
+        }
+        let pool = postgres::pool(options, database.connections);
+        let log_id = postgres::log_id(&pool).await?;
+        let state = Data::new(State::new(pool, Clock::system(), http, log_id));
+        let loaded = if server.samples { load_samples(&state).await? } else { false };
+        let token = make_token(&state, server).await?;
+        Ok(Content { state, loaded, token })
+    }
+}
+
+/// Finishes what is in flight; a second signal ends it at once. (The framework takes no second word: it is left behind.)
+async fn drain(handle: &ServerHandle, database: &PgPool, stop: &mut Stop) {
     tracing::info!("stopping: requests in flight are finished; a second signal ends them");
-    tokio::select! {
-        () = handle.stop(true) => {}
-        () = stop.wait() => handle.stop(false).await,
+    let finished = async {
+        handle.stop(true).await;
+        database.close().await;
+    };
+    if stop.or_given_up(finished).await.is_none() {
+        tracing::warn!("requests in flight are ended");
     }
 }
 
@@ -226,14 +261,13 @@ fn say(line: &str) {
 
 async fn load_samples(state: &State) -> Result<bool, Error> {
     let began = Instant::now();
-    // Only a look, to say what takes long; the write looks again under its lock.
+    // Only a look, so that most starts write nothing; the write looks again under its lock.
     if sqlx::query_scalar!(r#"select exists(select from changes) as "any!""#).fetch_one(&state.database).await? {
         return Ok(false);
     }
-    say("loading the sample glossary");
     let loaded = samples::load(state).await?;
     if let Some((count, _)) = loaded {
-        say(&format!("loaded {count} documents in {:.1} s", began.elapsed().as_secs_f64()));
+        say(&format!("loaded the sample glossary, {count} documents, in {:.1} s", began.elapsed().as_secs_f64()));
     }
     Ok(loaded.is_some())
 }
@@ -254,7 +288,13 @@ async fn make_token(state: &State, server: &ServerSettings) -> Result<Token, Err
         kept = if on_terminal {
             Token::Shown(token.clone())
         } else {
-            write_secret(&file, token)?;
+            write_secret(&file, token).map_err(|error| {
+                std::io::Error::other(format!(
+                    "the first admin token can't be written to {}: {error}. Choose a TERMBASE_DATA_DIR that this user \
+                     may write to, or give a token: TERMBASE_ADMIN_TOKEN",
+                    file.display()
+                ))
+            })?;
             Token::File(file.clone())
         };
         Ok(())

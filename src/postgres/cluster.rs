@@ -32,6 +32,9 @@ const LEASE_LIMIT: Duration = Duration::from_mins(1);
 /// How long a server may say nothing after its start. One that says that it recovers gets as long as it needs.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
+/// After which time a server that is still starting is spoken of.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often a supervisor is started that somebody kills before its server answers.
 const STARTS: u32 = 3;
 
@@ -409,7 +412,8 @@ fn wait_until_ready(
     progress: Progress<'_>,
 ) -> Result<bool, ClusterError> {
     let socket = place.socket();
-    let mut deadline = Instant::now() + READY_LIMIT;
+    let began = Instant::now();
+    let mut deadline = began + READY_LIMIT;
     let mut told = false;
     loop {
         let error = match session::ensure_database(&socket) {
@@ -424,9 +428,10 @@ fn wait_until_ready(
         }
         if error.is_starting() {
             deadline = Instant::now() + READY_LIMIT;
-            if !told {
+            // Every server says so for a moment.
+            if !told && began.elapsed() >= RECOVERY_PATIENCE {
                 told = true;
-                progress("the database server is starting up (after an unclean end it recovers first)");
+                progress("the database server is still starting up (after an unclean end it recovers first)");
             }
         } else if Instant::now() >= deadline {
             let log = log::last_lines(place, SHOWN_LINES);

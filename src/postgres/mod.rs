@@ -24,6 +24,9 @@ use uuid::Uuid;
 /// The tables, step by step. Steps that a newer version has made are left alone: an older instance goes on beside it.
 static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!() };
 
+/// How long one attempt to connect may take: a host that swallows what is sent to it would hold us for minutes.
+const SILENCE: Duration = Duration::from_secs(10);
+
 const IDLE_UNASKED: Duration = Duration::from_millis(500);
 
 /// A pool of at most `connections`. All are opened at once and kept, by the runtime that calls this: a connection's
@@ -53,6 +56,8 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 /// A database that does not answer, or refuses a migration.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     let mut connection = PgConnection::connect_with(options).await?;
+    // That a table of sqlx's own is there already is no news to anybody.
+    sqlx::raw_sql("set client_min_messages = warning").execute(&mut connection).await?;
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;
     Ok(())
@@ -65,7 +70,9 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::Mi
 pub async fn wait_for(options: &PgConnectOptions, patience: Duration) -> Result<(), String> {
     let began = Instant::now();
     let mut connection = loop {
-        match PgConnection::connect_with(options).await {
+        let silent = |_elapsed| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        let connecting = tokio::time::timeout(SILENCE, PgConnection::connect_with(options));
+        match connecting.await.map_err(silent).flatten() {
             Ok(connection) => break connection,
             // A refused password or an unknown database does not mend itself.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => {

@@ -453,14 +453,14 @@ fn options(data_dir: PathBuf, program: PathBuf, linger: Duration) -> Options {
 }
 
 /// A folder of a test's own, removed with all that runs in it.
-struct Folder {
-    root: PathBuf,
+pub struct Folder {
+    pub root: PathBuf,
     name: String,
     linger: Duration,
 }
 
 impl Folder {
-    fn new(test: &str) -> Self {
+    pub fn new(test: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("tb-{}-{number}-{test}", std::process::id()));
@@ -470,7 +470,7 @@ impl Folder {
         Self { root, name: "data".to_owned(), linger: Duration::ZERO }
     }
 
-    fn data_dir(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.root.join(&self.name)
     }
 
@@ -487,19 +487,19 @@ impl Folder {
     }
 
     /// The files of the cluster, where it is in the data folder itself.
-    fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place::known(self.data_dir(), None)
     }
 
-    fn find_server(&self) -> Option<Pid> {
+    pub fn find_server(&self) -> Option<Pid> {
         first_line_pid(&self.place().data().join("postmaster.pid"))
     }
 
-    fn server(&self) -> Pid {
+    pub fn server(&self) -> Pid {
         self.find_server().expect("a server")
     }
 
-    fn supervisor(&self) -> Pid {
+    pub fn supervisor(&self) -> Pid {
         first_line_pid(&self.place().supervisor_lock()).expect("a supervisor")
     }
 
@@ -518,7 +518,7 @@ impl Folder {
     }
 
     /// Waits until neither server nor supervisor is left.
-    fn assert_ends(&self) {
+    pub fn assert_ends(&self) {
         wait_for("the end of all processes", || processes_in(&self.data_dir()).is_empty() && self.lock_is_free());
         assert_eq!(self.find_server(), None, "the server did not end in order");
     }

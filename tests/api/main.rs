@@ -18,4 +18,6 @@ mod fetch;
 mod http;
 mod lists;
 mod schema;
+mod serve;
+mod settings;
 mod terms;

@@ -194,6 +194,13 @@ async fn template(content: Content) -> String {
     name
 }
 
+/// A client that follows nothing by itself.
+pub fn client() -> reqwest::Client {
+    // It may be there already: one for the whole process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
 /// The product, answering on a port of its own.
 pub struct TestApp {
     pub state: Data<State>,
@@ -224,10 +231,7 @@ impl TestApp {
         let server = app::serve(state.clone(), listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
-        // It may be there already: one for the whole process.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        TestApp { state, address, client, database, server: handle }
+        TestApp { state, address, client: client(), database, server: handle }
     }
 
     pub fn pool(&self) -> &PgPool {
