@@ -69,7 +69,7 @@ pub fn collect() -> Collected {
         title = "termbase",
         description = include_str!("../openapi/conventions.md"),
         license(name = "MIT", identifier = "MIT"),
-        contact(name = "termbase", url = "https://github.com/termbase/termbase")
+        contact(name = "The termbase authors")
     ),
     servers((url = "/", description = "This server")),
     tags(

@@ -324,7 +324,9 @@ async fn first_address(state: &State, loaded: bool) -> Result<String, sqlx::Erro
     let slug = sqlx::query_scalar!(
         r#"
         select t.slug as "slug!" from term_cards t
-         order by (select count(*) from term_companies l where l.term_id = t.id) desc, length(t.slug), t.slug
+         order by (select count(*) from term_relations r where t.id in (r.owner, r.other))
+                  + (select count(*) from term_companies l where l.term_id = t.id) desc,
+                  t.slug
          limit 1
         "#
     )
