@@ -15,8 +15,8 @@ ENV SQLX_OFFLINE=true
 # Dependencies first, with an empty program: this layer is built again only when one of these files changes.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
-RUN mkdir src \
- && touch src/lib.rs \
+RUN mkdir src benches \
+ && touch src/lib.rs benches/page.rs \
  && echo 'fn main() {}' > src/main.rs \
  && cargo build --release --locked --bin termbase \
  && rm -rf src

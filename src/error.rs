@@ -254,7 +254,16 @@ impl Error {
             Error::BadRequest(faults) => (faults.clone(), vec![], vec![]),
             Error::Refused { faults, conflicts } => (faults.clone(), vec![], conflicts.clone()),
             Error::NoEntity { suggestions, .. } => (vec![], suggestions.clone(), vec![]),
-            _ => (vec![], vec![], vec![]),
+            Error::InvalidToken(_)
+            | Error::NoAddress
+            | Error::MethodNotAllowed { .. }
+            | Error::NotAcceptable
+            | Error::Gone { .. }
+            | Error::UriTooLong(_)
+            | Error::Unavailable(_)
+            | Error::TimedOut(_)
+            | Error::Internal(_)
+            | Error::Framework { .. } => (vec![], vec![], vec![]),
         };
         Problem {
             kind: format!("/problems/{}", kind.code),

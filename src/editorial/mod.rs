@@ -3,7 +3,9 @@
 //! A resource's module says what its document is and how its rows are stored ([`Entity`]); this module brings many
 //! documents of all three kinds into the database at once, as one transaction with its revisions and changes.
 
+mod claim;
 pub mod document;
+mod refusal;
 mod resolve;
 mod touch;
 mod write;

@@ -1,8 +1,8 @@
 //! The one way to write: [`Write::open`], [`Write::apply`], [`Write::close`]; only `close` commits.
 //!
-//! Everything is done in sets, so that a file of 100,000 documents takes as many statements as one document.
+//! Everything is done in sets, and in parts of some thousand rows, so that a file of 100,000 documents fits.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::{
     Applied, Edit, Entity, Kind, Names, Row, Stored, Target, Touched,
+    claim::{Wanted, claim_names, claim_slugs},
     document::Reference,
+    refusal::{Refusal, cycle},
     touch::{self, Asking},
 };
 use crate::{
@@ -20,7 +22,6 @@ use crate::{
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Conflict, Error, Fault},
-    http::slug::Slug,
     terms::TermDocument,
 };
 
@@ -59,15 +60,6 @@ impl Pending {
     fn asking(&mut self) -> Asking<'_> {
         Asking { id: self.id, is_public: self.public_after, touched: &mut self.touched }
     }
-}
-
-/// What a document asks for, its entity's id given.
-struct Wanted<W> {
-    edit: usize,
-    id: Uuid,
-    written: W,
-    existing: bool,
-    slug: Option<Slug>,
 }
 
 /// Runs `edits` in a write, and again where another transaction stood in the way (a deadlock, or a name or slug that
@@ -177,7 +169,7 @@ impl Write {
                 Edit::Term(target, written) => terms.push(self.want::<Term>(edit, target, written)),
             }
         }
-        let mut refusal = Refusal { many, ..Refusal::default() };
+        let mut refusal = Refusal::of(many);
         let conn = &mut *self.transaction;
 
         let mut references = BTreeSet::new();
@@ -483,178 +475,4 @@ async fn lock<D: Entity>(
     }
     ids.sort_unstable();
     D::load(conn, &ids).await
-}
-
-/// Gives each document its slug: the one that it asks for, the one that its entity has, or one made from its name and
-/// numbered where that is taken.
-async fn claim_slugs<D: Entity>(
-    conn: &mut PgConnection,
-    wanted: &mut [Wanted<D::Written>],
-    before: &HashMap<Uuid, Stored<D>>,
-    names: &mut Names,
-    refusal: &mut Refusal,
-) -> Result<(), Error> {
-    for want in wanted.iter_mut() {
-        let kept = before.get(&want.id).map(|stored| &stored.slug);
-        want.slug = D::wanted_slug(&want.written).or(kept).cloned();
-    }
-    let asked: Vec<&str> = wanted.iter().filter_map(|want| want.slug.as_ref()).map(Slug::as_str).collect();
-    let taken = taken(conn, D::KIND, &asked).await?;
-    let mut claimed: HashMap<Slug, Uuid> = HashMap::new();
-    for want in wanted.iter() {
-        let Some(slug) = &want.slug else { continue };
-        let holder = taken.get(slug.as_str()).filter(|(id, _)| *id != want.id);
-        if let Some((_, name)) = holder {
-            let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.to_string(), name: name.clone() };
-            let detail = format!("The slug \"{slug}\" belongs to \"{name}\", now or formerly; choose another.");
-            refusal.clash(want.edit, Fault::body("/slug", "slug_taken", detail), conflict);
-        } else if claimed.insert(slug.clone(), want.id).is_some_and(|other| other != want.id) {
-            refusal.add(
-                want.edit,
-                vec![Fault::body("/slug", "slug_taken", format!("Another document here has the slug \"{slug}\" too."))],
-            );
-        }
-    }
-    let mut number = 1;
-    while wanted.iter().any(|want| want.slug.is_none()) {
-        let candidate = |want: &Wanted<D::Written>| {
-            let slug = Slug::from_name(D::written_name(&want.written).as_str());
-            if number == 1 { slug } else { slug.numbered(number) }
-        };
-        let candidates: Vec<Slug> = wanted.iter().filter(|want| want.slug.is_none()).map(candidate).collect();
-        let asked: Vec<&str> = candidates.iter().map(Slug::as_str).collect();
-        let taken = self::taken(conn, D::KIND, &asked).await?;
-        for (want, slug) in wanted.iter_mut().filter(|want| want.slug.is_none()).zip(candidates) {
-            if !taken.contains_key(slug.as_str()) && !claimed.contains_key(&slug) {
-                claimed.insert(slug.clone(), want.id);
-                want.slug = Some(slug);
-            }
-        }
-        number += 1;
-    }
-    for want in wanted.iter() {
-        if let Some(slug) = &want.slug {
-            names.add(D::KIND, slug, want.id);
-        }
-    }
-    Ok(())
-}
-
-/// Who holds these slugs, now or formerly, and under which name.
-async fn taken(
-    conn: &mut PgConnection,
-    kind: Kind,
-    slugs: &[&str],
-) -> Result<HashMap<String, (Uuid, String)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        select h.slug, h.entity, coalesce(t.name, c.name, k.name) as "name!"
-          from slug_history h
-          left join terms t on h.kind = 'term' and t.id = h.entity
-          left join categories c on h.kind = 'category' and c.id = h.entity
-          left join companies k on h.kind = 'company' and k.id = h.entity
-         where h.kind = $1 and h.slug = any($2)
-        "#,
-        kind.as_str(),
-        slugs as &[&str]
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.slug, (row.entity, row.name))).collect())
-}
-
-/// A name is unique among the live terms, and among the live categories.
-async fn claim_names<D: Entity>(
-    conn: &mut PgConnection,
-    wanted: &[Wanted<D::Written>],
-    refusal: &mut Refusal,
-) -> Result<(), Error> {
-    let ids: Vec<Uuid> = wanted.iter().map(|want| want.id).collect();
-    let keys: Vec<&str> = wanted.iter().map(|want| D::written_name(&want.written).key()).collect();
-    let rows = sqlx::query!(
-        r#"
-        select t.name_key as "name_key!", t.slug as "slug!", t.name as "name!" from terms t
-         where $1 = 'term' and t.deleted_at is null and t.name_key = any($2) and t.id <> all($3)
-        union all
-        select c.name_key, c.slug, c.name from categories c
-         where $1 = 'category' and c.deleted_at is null and c.name_key = any($2) and c.id <> all($3)
-        "#,
-        D::KIND.as_str(),
-        &keys as &[&str],
-        &ids
-    )
-    .fetch_all(conn)
-    .await?;
-    let held: HashMap<String, (String, String)> =
-        rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect();
-    let mut seen = HashSet::new();
-    for (want, key) in wanted.iter().zip(keys) {
-        if let Some((slug, name)) = held.get(key) {
-            let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.clone(), name: name.clone() };
-            let detail = format!(
-                "The name is that of \"{name}\" ({slug}), case, accents and punctuation aside; choose another."
-            );
-            refusal.clash(want.edit, Fault::body("/name", "name_taken", detail), conflict);
-        } else if !seen.insert(key) {
-            let detail = "Another document here has the same name, case, accents and punctuation aside.";
-            refusal.add(want.edit, vec![Fault::body("/name", "name_taken", detail)]);
-        }
-    }
-    Ok(())
-}
-
-/// The database's word for a cycle, as a fault of the document whose relations lead back to it.
-fn cycle(error: sqlx::Error, many: bool, applied: &[Option<Applied>]) -> Error {
-    use sqlx::postgres::PgDatabaseError;
-    let found = error.as_database_error().and_then(|database| database.try_downcast_ref::<PgDatabaseError>());
-    let Some(found) = found.filter(|found| found.constraint().is_some_and(|name| name.ends_with("_no_cycle"))) else {
-        return error.into();
-    };
-    let member = found.column().unwrap_or("parent").to_owned();
-    let looped = found.detail().unwrap_or_default().to_owned();
-    let edit =
-        applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == looped));
-    let mut refusal = Refusal { many, ..Refusal::default() };
-    let fault = Fault::body(
-        format!("/{member}"),
-        "cycle",
-        format!("The {member} relations lead back to where they began; leave one of them out."),
-    );
-    refusal.add(edit.unwrap_or(0), vec![fault]);
-    refusal.into_error()
-}
-
-/// Every fault of every edit, before anything is written.
-#[derive(Default)]
-struct Refusal {
-    many: bool,
-    faults: Vec<(usize, Fault)>,
-    conflicts: Vec<Conflict>,
-}
-
-impl Refusal {
-    fn add(&mut self, edit: usize, faults: Vec<Fault>) {
-        self.faults.extend(faults.into_iter().map(|fault| (edit, fault)));
-    }
-
-    fn clash(&mut self, edit: usize, fault: Fault, conflict: Conflict) {
-        self.add(edit, vec![fault]);
-        self.conflicts.push(conflict);
-    }
-
-    fn end(self) -> Result<(), Error> {
-        if self.faults.is_empty() { Ok(()) } else { Err(self.into_error()) }
-    }
-
-    fn into_error(mut self) -> Error {
-        self.faults.sort_by_key(|(edit, _)| *edit);
-        let many = self.many;
-        let at_edit = |(edit, mut fault): (usize, Fault)| {
-            if many {
-                fault.pointer = fault.pointer.map(|pointer| format!("/{edit}{pointer}"));
-            }
-            fault
-        };
-        Error::Refused { faults: self.faults.into_iter().map(at_edit).collect(), conflicts: self.conflicts }
-    }
 }

@@ -279,3 +279,47 @@ async fn a_dropped_write_leaves_nothing() {
     app.write(vec![category(&json!({"name": "C"}))]).await.unwrap();
     assert_eq!(app.get("/categories").await.json()["total"], 1);
 }
+
+/// What the framework answers by itself, and a handler that panics, pass the same boundary as all else.
+#[actix_web::test]
+async fn whatever_fails_below_the_boundary_is_a_problem() {
+    use actix_web::{App, HttpResponse, middleware::from_fn, test, web};
+    let app = TestApp::empty().await;
+    let service = App::new()
+        .app_data(app.state.clone())
+        .app_data(web::PayloadConfig::new(10))
+        .service(web::resource("/panic").to(async || -> HttpResponse { panic!("select secret from vault") }))
+        .service(web::resource("/body").to(async |_: web::Bytes| HttpResponse::Ok()))
+        .service(web::resource("/number/{n}").to(async |_: web::Path<u8>| HttpResponse::Ok()))
+        .service(web::resource("/bare").to(async || HttpResponse::ImATeapot()))
+        .wrap(from_fn(termbase::http::boundary::boundary));
+    let service = test::init_service(service).await;
+    for (path, status, code) in [
+        ("/panic", 500, "internal_error"),
+        ("/body", 413, "content_too_large"),
+        ("/number/x", 404, "not_found"),
+        ("/bare", 418, "bad_request"),
+        ("/nothing", 404, "not_found"),
+    ] {
+        let request = test::TestRequest::post().uri(path).set_payload("more than ten bytes").to_request();
+        let response = match test::try_call_service(&service, request).await {
+            Ok(response) => response.map_into_boxed_body().into_parts().1,
+            // After a panic no request is left to answer through; the server makes this of the error.
+            Err(error) => error.as_response_error().error_response(),
+        };
+        assert_eq!(response.headers().get("content-type").unwrap(), "application/problem+json", "{path}");
+        assert!(
+            response.headers().contains_key("x-request-id")
+                && response.headers().contains_key("access-control-allow-origin")
+        );
+        let found = response.status().as_u16();
+        let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (found, problem["code"].as_str().unwrap(), problem["instance"].as_str().unwrap()),
+            (status, code, path)
+        );
+        assert_eq!(problem["status"], found, "the body says what the status line says");
+        assert!(!problem.to_string().contains("vault"), "{problem}");
+    }
+}

@@ -1,0 +1,144 @@
+//! What a document claims for its entity alone: a slug, and a name.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Entity, Kind, Names, Stored, refusal::Refusal};
+use crate::{
+    error::{Conflict, Error, Fault},
+    http::slug::Slug,
+};
+
+/// What a document asks for, its entity's id given.
+pub(super) struct Wanted<W> {
+    pub edit: usize,
+    pub id: Uuid,
+    pub written: W,
+    pub existing: bool,
+    pub slug: Option<Slug>,
+}
+
+/// Gives each document its slug: the one that it asks for, the one that its entity has, or one made from its name and
+/// numbered where that is taken.
+pub(super) async fn claim_slugs<D: Entity>(
+    conn: &mut PgConnection,
+    wanted: &mut [Wanted<D::Written>],
+    before: &HashMap<Uuid, Stored<D>>,
+    names: &mut Names,
+    refusal: &mut Refusal,
+) -> Result<(), Error> {
+    for want in wanted.iter_mut() {
+        let kept = before.get(&want.id).map(|stored| &stored.slug);
+        want.slug = D::wanted_slug(&want.written).or(kept).cloned();
+    }
+    let asked: Vec<&str> = wanted.iter().filter_map(|want| want.slug.as_ref()).map(Slug::as_str).collect();
+    let taken = taken(conn, D::KIND, &asked).await?;
+    let mut claimed: HashMap<Slug, Uuid> = HashMap::new();
+    for want in wanted.iter() {
+        let Some(slug) = &want.slug else { continue };
+        let holder = taken.get(slug.as_str()).filter(|(id, _)| *id != want.id);
+        if let Some((_, name)) = holder {
+            let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.to_string(), name: name.clone() };
+            let detail = format!("The slug \"{slug}\" belongs to \"{name}\", now or formerly; choose another.");
+            refusal.clash(want.edit, Fault::body("/slug", "slug_taken", detail), conflict);
+        } else if claimed.insert(slug.clone(), want.id).is_some_and(|other| other != want.id) {
+            refusal.add(
+                want.edit,
+                vec![Fault::body("/slug", "slug_taken", format!("Another document here has the slug \"{slug}\" too."))],
+            );
+        }
+    }
+    // Each of several with one name gets a number of its own in the first round; only what others hold takes another.
+    let mut numbers: HashMap<Slug, u32> = HashMap::new();
+    while wanted.iter().any(|want| want.slug.is_none()) {
+        let candidates: Vec<Slug> = wanted
+            .iter()
+            .filter(|want| want.slug.is_none())
+            .map(|want| {
+                let base = Slug::from_name(D::written_name(&want.written).as_str());
+                let number = numbers.entry(base.clone()).or_insert(0);
+                *number += 1;
+                if *number == 1 { base } else { base.numbered(*number) }
+            })
+            .collect();
+        let asked: Vec<&str> = candidates.iter().map(Slug::as_str).collect();
+        let taken = self::taken(conn, D::KIND, &asked).await?;
+        for (want, slug) in wanted.iter_mut().filter(|want| want.slug.is_none()).zip(candidates) {
+            if !taken.contains_key(slug.as_str()) && !claimed.contains_key(&slug) {
+                claimed.insert(slug.clone(), want.id);
+                want.slug = Some(slug);
+            }
+        }
+    }
+    for want in wanted.iter() {
+        if let Some(slug) = &want.slug {
+            names.add(D::KIND, slug, want.id);
+        }
+    }
+    Ok(())
+}
+
+/// Who holds these slugs, now or formerly, and under which name.
+async fn taken(
+    conn: &mut PgConnection,
+    kind: Kind,
+    slugs: &[&str],
+) -> Result<HashMap<String, (Uuid, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select h.slug, h.entity, coalesce(t.name, c.name, k.name) as "name!"
+          from slug_history h
+          left join terms t on h.kind = 'term' and t.id = h.entity
+          left join categories c on h.kind = 'category' and c.id = h.entity
+          left join companies k on h.kind = 'company' and k.id = h.entity
+         where h.kind = $1 and h.slug = any($2)
+        "#,
+        kind.as_str(),
+        slugs as &[&str]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.slug, (row.entity, row.name))).collect())
+}
+
+/// A name is unique among the live terms, and among the live categories.
+pub(super) async fn claim_names<D: Entity>(
+    conn: &mut PgConnection,
+    wanted: &[Wanted<D::Written>],
+    refusal: &mut Refusal,
+) -> Result<(), Error> {
+    let ids: Vec<Uuid> = wanted.iter().map(|want| want.id).collect();
+    let keys: Vec<&str> = wanted.iter().map(|want| D::written_name(&want.written).key()).collect();
+    let rows = sqlx::query!(
+        r#"
+        select t.name_key as "name_key!", t.slug as "slug!", t.name as "name!" from terms t
+         where $1 = 'term' and t.deleted_at is null and t.name_key = any($2) and t.id <> all($3)
+        union all
+        select c.name_key, c.slug, c.name from categories c
+         where $1 = 'category' and c.deleted_at is null and c.name_key = any($2) and c.id <> all($3)
+        "#,
+        D::KIND.as_str(),
+        &keys as &[&str],
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    let held: HashMap<String, (String, String)> =
+        rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect();
+    let mut seen = HashSet::new();
+    for (want, key) in wanted.iter().zip(keys) {
+        if let Some((slug, name)) = held.get(key) {
+            let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.clone(), name: name.clone() };
+            let detail = format!(
+                "The name is that of \"{name}\" ({slug}), case, accents and punctuation aside; choose another."
+            );
+            refusal.clash(want.edit, Fault::body("/name", "name_taken", detail), conflict);
+        } else if !seen.insert(key) {
+            let detail = "Another document here has the same name, case, accents and punctuation aside.";
+            refusal.add(want.edit, vec![Fault::body("/name", "name_taken", detail)]);
+        }
+    }
+    Ok(())
+}

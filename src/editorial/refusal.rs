@@ -1,0 +1,65 @@
+//! Why a write is refused: every fault of every edit, with its place.
+
+use sqlx::postgres::PgDatabaseError;
+
+use super::Applied;
+use crate::error::{Conflict, Error, Fault};
+
+/// Every fault of every edit, before anything is written.
+pub(super) struct Refusal {
+    many: bool,
+    faults: Vec<(usize, Fault)>,
+    conflicts: Vec<Conflict>,
+}
+
+impl Refusal {
+    /// Pointers begin with the edit's index where there are `many`.
+    pub fn of(many: bool) -> Self {
+        Refusal { many, faults: Vec::new(), conflicts: Vec::new() }
+    }
+
+    pub fn add(&mut self, edit: usize, faults: Vec<Fault>) {
+        self.faults.extend(faults.into_iter().map(|fault| (edit, fault)));
+    }
+
+    pub fn clash(&mut self, edit: usize, fault: Fault, conflict: Conflict) {
+        self.add(edit, vec![fault]);
+        self.conflicts.push(conflict);
+    }
+
+    pub fn end(self) -> Result<(), Error> {
+        if self.faults.is_empty() { Ok(()) } else { Err(self.into_error()) }
+    }
+
+    fn into_error(mut self) -> Error {
+        self.faults.sort_by_key(|(edit, _)| *edit);
+        let many = self.many;
+        let at_edit = |(edit, mut fault): (usize, Fault)| {
+            if many {
+                fault.pointer = fault.pointer.map(|pointer| format!("/{edit}{pointer}"));
+            }
+            fault
+        };
+        Error::Refused { faults: self.faults.into_iter().map(at_edit).collect(), conflicts: self.conflicts }
+    }
+}
+
+/// The database's word for a cycle, as a fault of the document whose relations lead back to it.
+pub(super) fn cycle(error: sqlx::Error, many: bool, applied: &[Option<Applied>]) -> Error {
+    let found = error.as_database_error().and_then(|database| database.try_downcast_ref::<PgDatabaseError>());
+    let Some(found) = found.filter(|found| found.constraint().is_some_and(|name| name.ends_with("_no_cycle"))) else {
+        return error.into();
+    };
+    let member = found.column().unwrap_or("parent").to_owned();
+    let looped = found.detail().unwrap_or_default().to_owned();
+    let edit =
+        applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == looped));
+    let mut refusal = Refusal::of(many);
+    let fault = Fault::body(
+        format!("/{member}"),
+        "cycle",
+        format!("The {member} relations lead back to where they began; leave one of them out."),
+    );
+    refusal.add(edit.unwrap_or(0), vec![fault]);
+    refusal.into_error()
+}
