@@ -48,12 +48,7 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         Command::Migrate => {
             let config = settings()?;
             telemetry::start(&config.log);
-            let database = config.database;
-            let options = database
-                .migrate
-                .or(database.own)
-                .ok_or("migrate needs DATABASE_URL; the private Postgres is brought up to date by serve")?;
-            serve::migrate_own(&options).await?;
+            serve::migrate(&config.database).await?;
             println!("the tables are up to date");
         }
         Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&openapi::describe())) {

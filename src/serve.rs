@@ -44,13 +44,19 @@ pub enum ServeError {
     Folder(#[from] ServeLockError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    #[error("the Postgres that DATABASE_URL names can't be used: {0}.")]
-    Own(String),
+    #[error("the Postgres that {variable} names can't be used: {why}.")]
+    Own { variable: &'static str, why: String },
+    #[error(
+        "TERMBASE_MIGRATE_URL is set, and DATABASE_URL is not: it is the same database by another way. Set both, or neither for the private Postgres."
+    )]
+    MigrateAlone,
+    #[error("migrate needs DATABASE_URL; the private Postgres is brought up to date by serve")]
+    NothingToMigrate,
     #[error(
         "the tables can't be brought up to date: {0}. Nothing is served until they are; see the message, mend it, and start again."
     )]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the start failed: {}", chain(.0))]
+    #[error("the start failed: {}", cause(.0))]
     Start(#[from] Error),
     #[error("the server failed: {0}")]
     Server(#[from] std::io::Error),
@@ -58,11 +64,9 @@ pub enum ServeError {
     Ended(ClusterError),
 }
 
-fn chain(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error} ({source})"),
-        None => error.to_string(),
-    }
+/// Where there is a cause, the error itself is written for who sent a request.
+fn cause(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 impl From<sqlx::Error> for ServeError {
@@ -107,13 +111,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     ended
 }
 
-/// Brings the tables of a Postgres of one's own up to date.
+/// `termbase migrate`: brings the tables of a Postgres of one's own up to date.
 ///
 /// # Errors
 /// A Postgres that can't be used, or refuses a migration.
-pub async fn migrate_own(options: &PgConnectOptions) -> Result<(), ServeError> {
-    postgres::wait_for(options, OWN_PATIENCE).await.map_err(ServeError::Own)?;
+pub async fn migrate(database: &DatabaseSettings) -> Result<(), ServeError> {
+    let (variable, options) = match (&database.migrate, &database.own) {
+        (Some(options), _) => ("TERMBASE_MIGRATE_URL", options),
+        (None, Some(options)) => ("DATABASE_URL", options),
+        (None, None) => return Err(ServeError::NothingToMigrate),
+    };
+    wait_for(variable, options).await?;
     Ok(postgres::migrate(options).await?)
+}
+
+async fn wait_for(variable: &'static str, options: &PgConnectOptions) -> Result<(), ServeError> {
+    postgres::wait_for(options, OWN_PATIENCE).await.map_err(|why| ServeError::Own { variable, why })
 }
 
 /// What is served: the tables with their first content.
@@ -131,7 +144,10 @@ impl Content {
         http: HttpSettings,
         base: &Base,
     ) -> Result<Self, ServeError> {
-        postgres::migrate(database.migrate.as_ref().unwrap_or(base.options())).await?;
+        match base {
+            Base::Own(_) => migrate(database).await?,
+            Base::Private { options, .. } => postgres::migrate(options).await?,
+        }
         let mut options = base.options().clone();
         if database.migrate.is_none() {
             // A query whose request was given up ends as well. A pooling proxy refuses such a parameter; it has its own.
@@ -194,8 +210,11 @@ enum Base {
 impl Base {
     async fn prepare(server: &ServerSettings, database: &DatabaseSettings) -> Result<Self, ServeError> {
         if let Some(options) = &database.own {
-            postgres::wait_for(options, OWN_PATIENCE).await.map_err(ServeError::Own)?;
+            wait_for("DATABASE_URL", options).await?;
             return Ok(Base::Own(options.clone()));
+        }
+        if database.migrate.is_some() {
+            return Err(ServeError::MigrateAlone);
         }
         let lock = ServeLock::take(&server.data_dir)?;
         let cluster = attach(server, database).await?;

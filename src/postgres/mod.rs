@@ -76,7 +76,7 @@ pub async fn wait_for(options: &PgConnectOptions, patience: Duration) -> Result<
             Ok(connection) => break connection,
             // A refused password or an unknown database does not mend itself.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => {
-                return Err(error.to_string());
+                return Err(error.message().to_owned());
             }
             Err(error) if began.elapsed() > patience => return Err(error.to_string()),
             Err(error) => {

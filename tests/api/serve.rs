@@ -263,7 +263,7 @@ async fn an_unknown_database_is_said_at_once() {
     let url = format!("{}&password=hunter2", database.url().replace(&database.name, "no_such_glossary"));
     for command in ["serve", "migrate"] {
         let said = refused(&folder, &[command], &[("DATABASE_URL", &url)]).await;
-        assert!(said.contains("DATABASE_URL") && said.contains("no_such_glossary"), "{said}");
+        assert!(said.contains("DATABASE_URL") && said.ends_with("\"no_such_glossary\" does not exist."), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
 }
@@ -345,6 +345,25 @@ async fn migrate_brings_one_s_own_database_up_to_date() {
 async fn migrate_without_a_database_says_what_it_needs() {
     let said = refused(&Folder::new("migrate-nothing"), &["migrate"], &[]).await;
     assert!(said.contains("DATABASE_URL"), "{said}");
+}
+
+#[tokio::test]
+async fn an_address_for_migrations_alone_is_refused() {
+    let folder = Folder::new("migrate-alone");
+    let said = refused(&folder, &["serve"], &[("TERMBASE_MIGRATE_URL", "postgres://editor@127.0.0.1/glossary")]).await;
+    assert!(said.contains("TERMBASE_MIGRATE_URL is set, and DATABASE_URL is not"), "{said}");
+    assert!(!folder.data_dir().join("postgres").exists());
+}
+
+#[tokio::test]
+async fn migrations_go_to_their_own_address() {
+    let (folder, database) = (Folder::new("migrate-url"), Database::bare("UTF8").await);
+    let wrong = database.url().replace(&database.name, "no_such_glossary");
+    let variables = [("DATABASE_URL", &*database.url()), ("TERMBASE_MIGRATE_URL", &*wrong)];
+    for command in ["serve", "migrate"] {
+        let said = refused(&folder, &[command], &variables).await;
+        assert!(said.contains("TERMBASE_MIGRATE_URL") && said.contains("no_such_glossary"), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -448,7 +467,8 @@ async fn a_reader_that_has_read_enough_is_no_failure() {
     let folder = Folder::new("pipe");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = command(&folder.root, &[]).arg("openapi").stdout(writer).output().await.unwrap();
+    let child = command(&folder.root, &[]).arg("openapi").stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().await.unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
