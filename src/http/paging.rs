@@ -39,6 +39,17 @@ struct Cursor<K> {
     after: After<K>,
 }
 
+impl<K: DeserializeOwned> Cursor<K> {
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        // No name has a null byte, and Postgres takes none: only a forged cursor has one, in JSON as an escape.
+        if bytes.windows(6).any(|escape| escape == b"\\u0000") {
+            return None;
+        }
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
 impl<K: Serialize + DeserializeOwned> Page<K> {
     /// Takes `limit` and `cursor`. `path` and `filters` say which list it is, in its canonical spelling.
     pub fn take(query: &mut Query, path: &str, filters: &[(&str, Option<&str>)]) -> Self {
@@ -47,11 +58,8 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
             _ => Err(("out_of_range", format!("Expected a whole number from 1 to {MAX_LIMIT}."))),
         });
         let mut page = Page::first(path, filters, limit.unwrap_or(DEFAULT_LIMIT));
-        let cursor: Option<Cursor<K>> = query.take("cursor", |value| {
-            let bytes =
-                BASE64_URL_SAFE_NO_PAD.decode(value).map_err(|_unshown| ("bad_cursor", BAD_CURSOR.to_owned()))?;
-            serde_json::from_slice(&bytes).map_err(|_unshown| ("bad_cursor", BAD_CURSOR.to_owned()))
-        });
+        let cursor: Option<Cursor<K>> =
+            query.take("cursor", |value| Cursor::decode(value).ok_or_else(|| ("bad_cursor", BAD_CURSOR.to_owned())));
         match cursor {
             Some(cursor) if cursor.list == page.list => page.after = Some(cursor.after),
             Some(_) => query.fault(Fault::query(

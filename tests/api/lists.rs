@@ -1,8 +1,13 @@
 //! Lists: order, pages, filters, totals.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, category, company, term};
+
+fn forged(cursor: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(cursor)
+}
 
 async fn walk(app: &TestApp, path: &str) -> (Vec<String>, i64) {
     let (mut names, mut total, mut next) = (Vec::new(), 0, Some(path.to_owned()));
@@ -73,6 +78,17 @@ async fn a_cursor_belongs_to_its_filters() {
         format!("/companies?cursor={cursor}"),
         format!("/terms?category=top&cursor=x{cursor}"),
         "/terms?cursor=".into(),
+        format!(
+            "/terms?cursor={}",
+            forged(r#"{"list":"/terms","key":"\u0000","id":"00000000-0000-0000-0000-000000000000"}"#)
+        ),
+        format!("/terms?cursor={}", forged(r#"{"list":"/terms","key":7,"id":"00000000-0000-0000-0000-000000000000"}"#)),
+        format!(
+            "/companies?cursor={}",
+            forged(
+                r#"{"list":"/companies","key":{"rank":99999999999,"name_key":"a"},"id":"00000000-0000-0000-0000-000000000000"}"#
+            )
+        ),
         "/terms?cursor=eyJsaXN0IjoiL3Rlcm1zIn0".into(),
     ] {
         let problem = app.get(&path).await.problem(400, "bad_request");
