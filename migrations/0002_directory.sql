@@ -71,6 +71,8 @@ create index terms_by_name on terms (name_key, id) where status = 'published' an
 create index terms_by_category on terms (category_id, name_key, id) where status = 'published' and deleted_at is null;
 -- The foreign key's own look-ups, drafts and deleted ones included.
 create index terms_category on terms (category_id);
+-- What an older renderer has made: looked for at each start, and nearly always nothing.
+create index terms_renderer on terms (body_renderer);
 
 -- Order is the editor's. One name may be an alias of several terms.
 create table term_aliases (

@@ -24,7 +24,7 @@ use crate::{
         cluster::{Cluster, ClusterError, Options},
         locks::{ServeLock, ServeLockError},
     },
-    samples, tokens,
+    samples, terms, tokens,
 };
 
 /// How long a Postgres of one's own may take to answer at the start.
@@ -156,6 +156,10 @@ impl Content {
         let pool = postgres::pool(options, database.connections);
         let log_id = postgres::log_id(&pool).await?;
         let state = Data::new(State::new(pool, Clock::system(), http, log_id));
+        let rendered = terms::render_again(&state).await?;
+        if rendered > 0 {
+            say(&format!("rendered {rendered} bodies anew"));
+        }
         let loaded = if server.samples { load_samples(&state).await? } else { false };
         let token = make_token(&state, server).await?;
         Ok(Content { state, loaded, token })

@@ -42,6 +42,7 @@ pub struct Write {
     at: Timestamp,
     pending: Vec<Pending>,
     renames: Vec<(Kind, Uuid, String)>,
+    reset: bool,
 }
 
 /// A change that waits for its position.
@@ -136,6 +137,7 @@ impl Write {
             at: state.clock.now(),
             pending: Vec::new(),
             renames: Vec::new(),
+            reset: false,
         })
     }
 
@@ -234,14 +236,38 @@ impl Write {
                 }
             }
         }
-        let count = i64::try_from(self.pending.len()).map_err(Error::internal)?;
+        let edits = i64::try_from(self.pending.len()).map_err(Error::internal)?;
+        let count = edits + i64::from(self.reset);
         let head = sqlx::query!("update log_head set position = position + $1 returning position, log_id", count)
             .fetch_one(&mut *conn)
             .await?;
         touch::look_up(conn, &mut self.pending.iter_mut().map(Pending::asking).collect::<Vec<_>>()).await?;
         insert_changes(conn, &self.clock, self.at, &self.pending, head.position - count).await?;
+        if self.reset {
+            sqlx::query!(
+                r#"
+                insert into changes (position, id, what, public_before, public_after, keys, at)
+                values ($1, $2, 'reset', true, true, '{}', $3)
+                "#,
+                head.position,
+                self.clock.id(),
+                self.at as Timestamp
+            )
+            .execute(&mut *conn)
+            .await?;
+        }
         self.transaction.commit().await?;
         Ok(Position { log_id: head.log_id, number: head.position })
+    }
+
+    /// The transaction itself, for content that is derived from documents, and so makes no version.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// Reports that derived content has changed: everything that was made from it starts over.
+    pub fn reset(&mut self) {
+        self.reset = true;
     }
 
     fn want<D: Entity>(&self, edit: usize, target: Target, written: D::Written) -> Wanted<D::Written> {

@@ -4,9 +4,11 @@ mod document;
 mod links;
 mod list;
 mod page;
+mod render;
 
 pub use document::{Alias, AliasKind, Source, TermDocument, TermStatus};
 pub use list::{TermExcerpt, first_of_category};
+pub use render::render_again;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -223,3 +223,28 @@ async fn an_unknown_slug_is_told_the_closest() {
         assert_eq!(problem["instance"], path);
     }
 }
+
+/// A start of a newer renderer makes what an older one has made anew, once, and says so in the log; no version is made.
+#[tokio::test]
+async fn bodies_of_an_older_renderer_are_rendered_anew() {
+    let app = TestApp::with_samples().await;
+    let before = app.get("/terms/foundation-model").await;
+    let mut older = app.database.connect().await;
+    sqlx::raw_sql(
+        "begin; select set_config('termbase.write', pg_current_xact_id()::text, true);
+         update terms set body_html = 'old', body_renderer = 0 where slug <> 'transformer'; commit",
+    )
+    .execute(&mut older)
+    .await
+    .unwrap();
+    assert_eq!(app.get("/terms/foundation-model").await.json()["body_html"], "old");
+    let (first, second) =
+        tokio::join!(termbase::terms::render_again(&app.state), termbase::terms::render_again(&app.state));
+    assert_eq!(first.unwrap() + second.unwrap(), 19);
+    let after = app.get("/terms/foundation-model").await;
+    assert_eq!((after.json(), after.header("etag")), (before.json(), before.header("etag")));
+    let resets: i64 =
+        sqlx::query_scalar("select count(*) from changes where what = 'reset'").fetch_one(app.pool()).await.unwrap();
+    assert!(resets >= 1);
+    assert_eq!(termbase::terms::render_again(&app.state).await.unwrap(), 0);
+}
