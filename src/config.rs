@@ -156,7 +156,7 @@ impl Config {
                     "TERMBASE_LOG",
                     LOG.to_owned(),
                     "error, warn, info, debug, or a filter such as info,sqlx=debug",
-                    |text| tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+                    log_filter,
                 ),
                 json: settings.value("TERMBASE_LOG_FORMAT", false, "text or json", |text| match text {
                     "json" => Some(true),
@@ -261,6 +261,17 @@ impl Settings {
             })
             .collect();
         self.faults.extend(faults);
+    }
+}
+
+/// A level is one of ours, with the libraries kept quieter; anything else must be a filter, which names what it is for.
+fn log_filter(text: &str) -> Option<String> {
+    match text {
+        "error" | "warn" => Some(text.to_owned()),
+        "info" => Some(LOG.to_owned()),
+        "debug" | "trace" => Some(format!("{LOG},termbase={text}")),
+        _ if text.contains('=') => tracing_subscriber::EnvFilter::try_new(text).ok().map(|_filter| text.to_owned()),
+        _ => None,
     }
 }
 

@@ -78,9 +78,8 @@ pub struct Fault {
     /// In a query, path or header: the parameter's name.
     #[schema(required, example = "limit")]
     pub parameter: Option<String>,
-    /// The rule that is broken, for programs. More may come: `required`, `wrong_type`, `unknown_member`,
-    /// `unknown_parameter`, `unknown_value`, `unknown_reference`, `out_of_range`, `too_short`, `too_long`, `too_many`,
-    /// `duplicate`, `control_character`, `not_a_slug`, `not_a_day`, `not_a_web_address`, `bad_cursor`, `cycle` …
+    /// The rule that is broken, for programs. Known so far: `unknown_parameter`, `unknown_reference`, `out_of_range`,
+    /// `duplicate`, `null_byte` and `bad_cursor`; more may come.
     #[schema(example = "out_of_range")]
     pub code: String,
     /// The rule, and what would pass, for a person.
@@ -151,7 +150,9 @@ pub struct Problem {
     /// The path of the request.
     #[schema(format = "uri-reference", example = "/terms")]
     pub instance: String,
-    /// The kind of problem, for programs: the last segment of `type`. More may come.
+    /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
+    /// `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`, `content_too_large`, `uri_too_long`,
+    /// `invalid_document`, `internal_error`, `unavailable` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
     /// Every mistake of the request; empty where the request as such was right.

@@ -11,7 +11,7 @@ use utoipa::{
     IntoResponses, OpenApi, PartialSchema, ToSchema,
     openapi::{
         Content, Header, ObjectBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
-        path::Paths,
+        path::{Parameter, ParameterBuilder, ParameterIn, Paths},
         schema::{Components, Schema, Type},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -102,8 +102,11 @@ pub fn describe() -> Description {
     for item in description.paths.paths.values_mut() {
         let Some(operation) = &mut item.get else { continue };
         let id = operation.operation_id.clone().unwrap_or_default();
-        if let Some(RefOr::T(success)) = operation.responses.responses.get_mut("200") {
-            finish_success(&id, success);
+        if let Some(RefOr::T(success)) = operation.responses.responses.get_mut("200")
+            && let Some(example) = example(&id)
+        {
+            finish_success(success, &example);
+            operation.parameters.get_or_insert_default().push(if_none_match().into());
         }
     }
     description
@@ -119,12 +122,12 @@ pub fn to_json(description: &Description) -> String {
 }
 
 /// Headers that every read has, and an example that is an answer of the real service on its samples.
-fn finish_success(operation_id: &str, response: &mut Response) {
-    let Some(example) = example(operation_id) else { return };
+fn finish_success(response: &mut Response, example: &Value) {
     for (name, description, value) in [
         ("ETag", "A strong entity tag; send it as `If-None-Match` for a `304`.", "\"6f3b….0f5a….br\""),
         ("Termbase-Position", "The place in the change log up to which the answer is true.", "018f…-42"),
         ("Cache-Control", "How long the answer may be kept, and by whom.", "public, max-age=0, s-maxage=60"),
+        ("X-Request-Id", "The id of this request, in the log too.", "01a20c78-6329-7576-ab4a-6952bacc2af5"),
     ] {
         let schema = ObjectBuilder::new().schema_type(Type::String).examples([Value::from(value)]).build();
         let mut header = Header::new(schema);
@@ -136,6 +139,15 @@ fn finish_success(operation_id: &str, response: &mut Response) {
             content.example = Some(example.clone());
         }
     }
+}
+
+fn if_none_match() -> Parameter {
+    ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("Entity tags of answers that the client has: `304` if one is still right."))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }
 
 /// Answers to the requests that the examples of the parameters make, on the samples. A test keeps them true.

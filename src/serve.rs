@@ -305,38 +305,47 @@ enum Token {
 
 async fn make_token(state: &State, server: &ServerSettings) -> Result<Token, Error> {
     let on_terminal = std::io::stdout().is_terminal();
-    let file = server.data_dir.join("admin-token");
     let mut kept = Token::Known;
-    tokens::make_first(state, server.admin_token.as_ref(), |token| {
+    let made = tokens::make_first(state, server.admin_token.as_ref(), |token| {
         kept = if on_terminal {
             Token::Shown(token.clone())
         } else {
-            write_secret(&file, token).map_err(|error| {
+            let written = write_secret(&server.data_dir, token).map_err(|error| {
                 std::io::Error::other(format!(
                     "the first admin token can't be written to {}: {error}. Choose a TERMBASE_DATA_DIR that this user \
                      may write to, or give a token: TERMBASE_ADMIN_TOKEN",
-                    file.display()
+                    server.data_dir.join("admin-token").display()
                 ))
             })?;
-            Token::File(file.clone())
+            Token::File(written)
         };
         Ok(())
     })
     .await?;
+    if let (false, Some(token)) = (made, &server.admin_token)
+        && !tokens::is_valid(state, token).await?
+    {
+        tracing::warn!("TERMBASE_ADMIN_TOKEN has no effect: it is not the first token of this database");
+    }
     Ok(kept)
 }
 
-fn write_secret(file: &Path, token: &SecretString) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
+/// Into `admin-token`, or `admin-token-2` and so on: the token of another database may be in the first, and nowhere else.
+fn write_secret(folder: &Path, token: &SecretString) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(folder)?;
+    let mut number = 1;
+    loop {
+        let name = if number == 1 { "admin-token".to_owned() } else { format!("admin-token-{number}") };
+        let path = folder.join(name);
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(mut file) => {
+                writeln!(file, "{}", token.expose_secret())?;
+                return Ok(path);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
+            Err(error) => return Err(error),
+        }
     }
-    // Removed first: an older file could be open to others.
-    match std::fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    writeln!(file, "{}", token.expose_secret())
 }
 
 /// The address of the greeting's curl line: the page with the most to show where the samples have just been loaded.

@@ -6,7 +6,7 @@ use actix_web::{
         StatusCode,
         header::{self, Accept, Header},
     },
-    web::{Data, Path},
+    web::{Bytes, Data, Path},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     app::State,
     error::{Error, PROBLEMS},
+    http::answer,
     openapi::{ProblemTypeErrors, Routes, ServiceErrors, TAG_SERVICE},
     postgres,
 };
@@ -94,11 +95,8 @@ async fn read_index(request: HttpRequest) -> HttpResponse {
     security(())
 )]
 #[get("/openapi.json")]
-async fn read_description(state: Data<State>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(state.description.clone())
+async fn read_description(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Error> {
+    answer::constant(&request, "application/json", state.description.clone())
 }
 
 /// Open the docs
@@ -114,9 +112,11 @@ async fn read_description(state: Data<State>) -> HttpResponse {
     security(())
 )]
 #[get("/docs")]
-async fn open_docs() -> HttpResponse {
-    page(DOCS.to_owned())
+async fn open_docs(request: HttpRequest) -> Result<HttpResponse, Error> {
+    answer::constant(&request, HTML, Bytes::from_static(DOCS.as_bytes()))
 }
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// Addresses are relative, so that the page works below any path of a proxy.
 const DOCS: &str = r##"<!doctype html>
@@ -132,13 +132,6 @@ const DOCS: &str = r##"<!doctype html>
 </html>
 "##;
 
-fn page(html: String) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
-        .body(html)
-}
-
 /// Read about a problem
 ///
 /// What a problem's `type` leads to: what it means and what to do.
@@ -150,9 +143,9 @@ fn page(html: String) -> HttpResponse {
     security(())
 )]
 #[get("/problems/{code}")]
-async fn read_problem_type(code: Path<String>) -> Result<HttpResponse, Error> {
+async fn read_problem_type(request: HttpRequest, code: Path<String>) -> Result<HttpResponse, Error> {
     let problem = PROBLEMS.iter().find(|problem| problem.code == code.as_str()).ok_or(Error::NoAddress)?;
-    // The texts are ours, and have no markup of their own but backticks.
+    // The texts are ours: they have backticks, and nothing that HTML would take for its own.
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>{title}</title>\n<style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\n\
@@ -160,9 +153,14 @@ async fn read_problem_type(code: Path<String>) -> Result<HttpResponse, Error> {
         title = problem.title,
         code = problem.code,
         status = problem.status,
-        explanation = problem.explanation,
+        explanation = marked_up(problem.explanation),
     );
-    Ok(page(html))
+    answer::constant(&request, HTML, html.into())
+}
+
+fn marked_up(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 0 { part.to_owned() } else { format!("<code>{part}</code>") }).collect()
 }
 
 /// Whether the process, or the service, works.
@@ -187,7 +185,7 @@ pub struct Health {
 )]
 #[get("/healthz")]
 async fn read_health() -> HttpResponse {
-    answer(StatusCode::OK, "ok", Vec::new())
+    health(StatusCode::OK, "ok", Vec::new())
 }
 
 /// Check that the service can answer
@@ -206,12 +204,12 @@ async fn read_health() -> HttpResponse {
 #[get("/readyz")]
 async fn read_readiness(state: Data<State>) -> HttpResponse {
     match postgres::check(&state.database).await {
-        Ok(()) => answer(StatusCode::OK, "ok", Vec::new()),
-        Err(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable", vec![reason]),
+        Ok(()) => health(StatusCode::OK, "ok", Vec::new()),
+        Err(reason) => health(StatusCode::SERVICE_UNAVAILABLE, "unavailable", vec![reason]),
     }
 }
 
-fn answer(status: StatusCode, word: &'static str, reasons: Vec<String>) -> HttpResponse {
+fn health(status: StatusCode, word: &'static str, reasons: Vec<String>) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(Health { status: word, reasons })

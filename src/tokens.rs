@@ -45,6 +45,23 @@ pub async fn make_first(
     Ok(made.is_some())
 }
 
+/// Whether a token opens anything.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn is_valid(state: &State, token: &SecretString) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        select exists(select from api_tokens
+                       where sha256 = $1 and revoked_at is null and (expires_at is null or expires_at > $2)) as "valid!"
+        "#,
+        auth::hash(token.expose_secret()),
+        state.clock.now() as Timestamp
+    )
+    .fetch_one(&state.database)
+    .await
+}
+
 /// `tb_` and 256 random bits, in base64 for addresses (RFC 4648).
 fn random() -> Result<SecretString, Error> {
     let mut bytes = [0; 32];

@@ -4,7 +4,7 @@ mod document;
 mod page;
 
 pub use document::CategoryDocument;
-pub use page::{unknown_filter, with_descendants};
+pub use page::with_descendants;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

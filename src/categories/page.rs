@@ -16,13 +16,12 @@ use crate::{
     clock::Timestamp,
     companies::{self, CompanyExcerpt},
     editorial::Kind,
-    error::{Error, Fault},
+    error::Error,
     http::{
         answer::Answer,
         auth::Reader,
         lookup::{self, Segment},
         query::Query,
-        slug::Slug,
     },
     openapi::{EntityErrors, ListErrors, TAG_CATEGORIES},
     postgres,
@@ -52,8 +51,17 @@ pub struct CategoryPage {
     pub name: String,
     /// Plain text.
     pub description: String,
+    /// The slug of the category above; `null` at the top.
+    #[schema(required)]
+    pub parent: Option<String>,
     /// The categories above it, from the top down.
     pub ancestors: Vec<CategoryLink>,
+    /// How many published terms it has, those of the categories below included.
+    #[schema(minimum = 0, example = 7)]
+    pub term_count: i64,
+    /// How many companies name it.
+    #[schema(minimum = 0, example = 9)]
+    pub company_count: i64,
     /// The categories right below it, by rank and name.
     pub children: Vec<CategoryCard>,
     /// Published terms of it and of the categories below, by name.
@@ -154,7 +162,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, S
     .fetch_optional(&mut *snapshot)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let below = descendants(&mut snapshot, row.id).await?;
+    let below = with_descendants(&mut snapshot, row.id).await?;
     let terms = terms::first_of_category(&mut snapshot, &row.slug, &below).await?;
     let companies = companies::first_of_category(&mut snapshot, &row.slug, row.id).await?;
     let number = postgres::position(&mut snapshot).await?;
@@ -178,7 +186,10 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, S
         slug: row.slug,
         name: row.name,
         description: row.description,
+        parent: row.ancestors.last().map(|parent| parent.slug.clone()),
         ancestors: row.ancestors.0,
+        term_count: terms.total,
+        company_count: companies.total,
         children: row.children.0,
         terms,
         companies,
@@ -190,38 +201,11 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, S
     Ok(Some((page, row.revision_id, Seen { position: state.position(number), keys })))
 }
 
-/// A category that a filter names, by a slug of the day or a former one, and all below it; itself first.
-///
-/// # Errors
-/// [`Error::BadRequest`] where there is no such category, with the nearest slug.
-pub async fn with_descendants(snapshot: &mut PgConnection, slug: &Slug) -> Result<Vec<Uuid>, Error> {
-    let found = sqlx::query_scalar!(
-        r#"
-        select c.id from slug_history h join categories c on c.id = h.entity
-         where h.kind = 'category' and h.slug = $1 and c.deleted_at is null
-        "#,
-        slug.as_str()
-    )
-    .fetch_optional(&mut *snapshot)
-    .await?;
-    match found {
-        Some(id) => Ok(descendants(snapshot, id).await?),
-        None => Err(unknown_filter(snapshot, Kind::Category, slug).await?),
-    }
-}
-
-/// What a filter says of a slug that names nothing public.
+/// A category and all below it; itself first.
 ///
 /// # Errors
 /// A database that does not answer.
-pub async fn unknown_filter(snapshot: &mut PgConnection, kind: Kind, slug: &Slug) -> Result<Error, sqlx::Error> {
-    let (_, closest) = lookup::closest(snapshot, kind, slug.as_str()).await?;
-    let hint = closest.first().map_or_else(|| ".".into(), |slug| format!("; did you mean \"{slug}\"?"));
-    let name = kind.as_str();
-    Ok(Error::BadRequest(vec![Fault::query(name, "unknown_reference", format!("There is no {name} \"{slug}\"{hint}"))]))
-}
-
-async fn descendants(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+pub async fn with_descendants(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         with recursive below (id, depth) as (

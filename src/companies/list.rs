@@ -9,23 +9,19 @@ use uuid::Uuid;
 use super::CompanyCard;
 use crate::{
     app::State,
-    categories,
     changes::{Keys, Seen},
     editorial::Kind,
     error::Error,
     http::{
         answer::Answer,
         auth::Reader,
-        paging::{After, Page},
+        lookup,
+        paging::{After, DEFAULT_LIMIT, Page},
         query::Query,
-        slug::Slug,
     },
     openapi::{ListErrors, TAG_COMPANIES},
     postgres,
 };
-
-/// How many companies a term's page shows.
-const ON_TERM_PAGE: i64 = 12;
 
 /// One page of companies.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,7 +42,23 @@ pub struct CompanyExcerpt {
     #[schema(max_items = 20)]
     pub items: Vec<CompanyCard>,
     /// How many companies the whole list has.
-    #[schema(minimum = 0, example = 9)]
+    #[schema(minimum = 0, example = 30)]
+    pub total: i64,
+    /// The address of those that are not shown here; `null` where all are.
+    #[schema(required, format = "uri-reference", example = "/companies?category=training&cursor=eyJsaXN0Ijoi")]
+    pub rest: Option<String>,
+}
+
+/// The first companies of a term: those linked to it stand before those of its category.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TermCompanies {
+    #[schema(max_items = 12)]
+    pub items: Vec<CompanyCard>,
+    /// How many of the total are linked to the term itself; they come first.
+    #[schema(minimum = 0, example = 4)]
+    pub linked: i64,
+    /// How many companies there are, those of the category included.
+    #[schema(minimum = 0, example = 30)]
     pub total: i64,
     /// The address of those that are not shown here; `null` where all are.
     #[schema(required, format = "uri-reference", example = "/companies?term=foundation-model&cursor=eyJsaXN0Ijoi")]
@@ -68,34 +80,35 @@ struct Key {
     operation_id = "list_companies",
     tag = TAG_COMPANIES,
     params(
-        ("category" = Option<String>, Query, description = "Only companies that name this category: a slug of the day or a former one.", example = "core-concepts", max_length = 100),
-        ("term" = Option<String>, Query, description = "Only companies linked to this term or to its category: a slug of the day or a former one.", example = "foundation-model", max_length = 100),
-        ("limit" = Option<i64>, Query, description = "How many items a page has.", minimum = 1, maximum = 100),
+        ("category" = Option<String>, Query, description = "Only companies that name this category: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
+        ("term" = Option<String>, Query, description = "Only companies linked to this term or to its category: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
+        ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
     ),
-    responses((status = 200, description = "One page of companies; the `Link` header has the address of the next one.", body = CompanyList), ListErrors),
+    responses(
+        (status = 200, description = "One page of companies; the `Link` header has the address of the next one.", body = CompanyList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
+        ListErrors
+    ),
     security((), ("bearer" = []))
 )]
 #[get("/companies")]
 pub async fn list_companies(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
-    let category = query.slug("category");
-    let term = query.slug("term");
-    let filters = [("category", category.as_ref().map(Slug::as_str)), ("term", term.as_ref().map(Slug::as_str))];
-    let page = Page::take(&mut query, "/companies", &filters);
-    query.finish()?;
+    let (category, term) = (query.text("category"), query.text("term"));
+    let page = Page::take(&mut query, "/companies", &[("category", category.as_deref()), ("term", term.as_deref())]);
     let mut snapshot = postgres::snapshot(&state.database).await?;
+    let category = lookup::filter(&mut snapshot, &mut query, Kind::Category, category.as_deref()).await?;
+    let term = lookup::filter(&mut snapshot, &mut query, Kind::Term, term.as_deref()).await?;
+    query.finish()?;
     let mut keys = Keys::default();
-    let category = match &category {
-        Some(slug) => categories::with_descendants(&mut snapshot, slug).await?.first().copied(),
-        None => None,
-    };
     category.iter().for_each(|id| keys.add(format!("category:{id}/companies")));
-    let mut found = match (&term, category) {
-        (Some(slug), category) => {
-            let term = find_term(&mut snapshot, slug).await?;
-            keys.add(format!("term:{}", term.id));
-            keys.add(format!("category:{}/companies", term.category_id));
-            of_term(&mut snapshot, &term, category, &page).await?
+    let mut found = match (term, category) {
+        (Some(term), category) => {
+            let home = sqlx::query_scalar!("select category_id from terms where id = $1", term)
+                .fetch_one(&mut *snapshot)
+                .await?;
+            keys.add(format!("term:{term}"));
+            keys.add(format!("category:{home}/companies"));
+            of_term(&mut snapshot, term, home, category, &page).await?
         }
         (None, Some(category)) => of_category(&mut snapshot, category, &page).await?,
         (None, None) => {
@@ -128,47 +141,25 @@ pub async fn first_of_category(
 }
 
 /// The first companies of a term, which its page read in its own round trip, with the address of the rest. `linked` of
-/// them are the term's own; `last_key` is the name key of the last.
+/// the `total` are the term's own; `last_key` is the name key of the last item.
 #[must_use]
 pub fn excerpt_of_term(
     slug: &str,
     items: Vec<CompanyCard>,
-    linked: i64,
     last_key: Option<String>,
+    linked: i64,
     total: i64,
-) -> CompanyExcerpt {
-    let page = Page::first("/companies", &[("term", Some(slug))], crate::http::paging::DEFAULT_LIMIT);
+) -> TermCompanies {
+    let page = Page::first("/companies", &[("term", Some(slug))], DEFAULT_LIMIT);
     let shown = i64::try_from(items.len()).unwrap_or(total);
     let rest = match (items.last(), last_key) {
         (Some(last), Some(name_key)) if shown < total => {
-            let key = Key { rank: i32::from(linked < ON_TERM_PAGE), name_key };
+            let key = Key { rank: i32::from(linked < shown), name_key };
             page.address_after(After { key, id: last.id })
         }
         _ => None,
     };
-    CompanyExcerpt { items, total, rest }
-}
-
-struct Term {
-    id: Uuid,
-    category_id: Uuid,
-}
-
-async fn find_term(conn: &mut PgConnection, slug: &Slug) -> Result<Term, Error> {
-    let found = sqlx::query_as!(
-        Term,
-        r#"
-        select t.id, t.category_id from slug_history h join terms t on t.id = h.entity
-         where h.kind = 'term' and h.slug = $1 and h.public and t.deleted_at is null and t.status <> 'draft'
-        "#,
-        slug.as_str()
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    match found {
-        Some(term) => Ok(term),
-        None => Err(categories::unknown_filter(conn, Kind::Term, slug).await?),
-    }
+    TermCompanies { items, linked, total, rest }
 }
 
 struct Found {
@@ -245,10 +236,11 @@ async fn of_category(conn: &mut PgConnection, category: Uuid, page: &Page<Key>) 
     Ok(Found { rows, total })
 }
 
-/// The union of the term's own companies and those of its category, narrowed to another category where asked.
+/// The union of the term's own companies and those of its category (`home`), narrowed to another category where asked.
 async fn of_term(
     conn: &mut PgConnection,
-    term: &Term,
+    term: Uuid,
+    home: Uuid,
     category: Option<Uuid>,
     page: &Page<Key>,
 ) -> Result<Found, sqlx::Error> {
@@ -272,8 +264,8 @@ async fn of_term(
           join company_cards c on c.id = f.id
          order by f.rank, f.name_key, f.id
         "#,
-        term.id,
-        term.category_id,
+        term,
+        home,
         rank,
         key,
         id,
@@ -291,8 +283,8 @@ async fn of_term(
           join companies k on k.id = l.company_id and k.is_public
          where $3::uuid is null or exists (select from company_categories o where o.company_id = k.id and o.category_id = $3)
         "#,
-        term.id,
-        term.category_id,
+        term,
+        home,
         category
     )
     .fetch_one(conn)

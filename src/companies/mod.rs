@@ -5,7 +5,7 @@ mod list;
 mod page;
 
 pub use document::{CompanyDocument, CompanyStatus};
-pub use list::{CompanyExcerpt, excerpt_of_term, first_of_category};
+pub use list::{CompanyExcerpt, TermCompanies, excerpt_of_term, first_of_category};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -64,20 +64,42 @@ impl Answer {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             return Ok(response);
         }
-        let coding = Coding::of(request, bytes.len())?;
-        let tag = precondition::entity_tag(revision, &bytes, coding);
-        let known = precondition::none_match_names(request, &tag);
-        response.headers_mut().insert(header::ETAG, HeaderValue::from_str(&tag).map_err(Error::internal)?);
-        if known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
-        }
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if coding != Coding::Identity {
-            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
-        }
-        Ok(response.set_body(coding.encode(bytes).map_err(Error::internal)?).map_into_boxed_body())
+        represent(request, response, "application/json", bytes, revision)
     }
+}
+
+/// What is the same for everyone until the next version of the program: a page, the description.
+///
+/// # Errors
+/// [`Error::NotAcceptable`].
+pub fn constant(request: &HttpRequest, content_type: &'static str, bytes: Bytes) -> Result<HttpResponse, Error> {
+    let mut response = HttpResponse::new(StatusCode::OK);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    represent(request, response, content_type, bytes, None)
+}
+
+/// The bytes in the coding that is wanted, with their tag; or `304`, where the tag is known already.
+fn represent(
+    request: &HttpRequest,
+    mut response: HttpResponse,
+    content_type: &'static str,
+    bytes: Bytes,
+    revision: Option<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let coding = Coding::of(request, bytes.len())?;
+    let tag = precondition::entity_tag(revision, &bytes, coding);
+    let known = precondition::none_match_names(request, &tag);
+    response.headers_mut().insert(header::ETAG, HeaderValue::from_str(&tag).map_err(Error::internal)?);
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if coding != Coding::Identity {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+    }
+    Ok(response.set_body(coding.encode(bytes).map_err(Error::internal)?).map_into_boxed_body())
 }
 
 impl Responder for Answer {

@@ -6,9 +6,10 @@
 use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use crate::{app::State, error::Error};
+use crate::{app::State, error::Error, tokens};
 
 /// Someone who may read what is public: anyone, with a valid token or without one. A bad token is refused even here, so
 /// that its owner learns of it.
@@ -30,20 +31,10 @@ impl FromRequest for Reader {
                 .ok()
                 .and_then(bearer)
                 .ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
-            let hash = hash(token);
-            let found = sqlx::query_scalar!(
-                r#"
-                select id from api_tokens
-                 where sha256 = $1 and revoked_at is null and (expires_at is null or expires_at > $2)
-                "#,
-                &hash,
-                state.clock.now() as crate::clock::Timestamp
-            )
-            .fetch_optional(&state.database)
-            .await?;
-            match found {
-                Some(_) => Ok(Reader),
-                None => Err(Error::InvalidToken("it is unknown, expired or revoked")),
+            if tokens::is_valid(&state, &SecretString::from(token)).await? {
+                Ok(Reader)
+            } else {
+                Err(Error::InvalidToken("it is unknown, expired or revoked"))
             }
         })
     }

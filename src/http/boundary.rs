@@ -141,7 +141,9 @@ impl Context {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id"),
+            HeaderValue::from_static(
+                "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Deprecation, Sunset",
+            ),
         );
     }
 }

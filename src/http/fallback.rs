@@ -72,7 +72,8 @@ pub async fn fallback(request: HttpRequest, addresses: Data<Addresses>) -> Resul
     response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"));
     response.insert_header((
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Authorization, If-Match, If-None-Match, Idempotency-Key, Termbase-After, Content-Type",
+        "Authorization, If-Match, If-None-Match, Idempotency-Key, Termbase-After, Content-Type, Cache-Control, \
+         X-Request-Id, Traceparent, Tracestate",
     ));
     response.insert_header((header::ACCESS_CONTROL_MAX_AGE, "86400"));
     Ok(response.finish())

@@ -1,16 +1,16 @@
 //! What a path's last segment stands for when no public entity has it as its slug of the day: an id, a former slug, a
 //! deleted entity, or nothing, with the closest slugs.
 
-use actix_web::web::Path;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{answer::Answer, slug::Slug};
+use super::{answer::Answer, query::Query, slug::Slug};
 use crate::{
     app::State,
     changes::{Keys, Position, Seen},
     editorial::Kind,
-    error::Error,
+    error::{Error, Fault},
+    names,
 };
 
 /// The last segment of a path such as `/terms/{slug}`.
@@ -24,7 +24,7 @@ pub enum Segment {
 
 impl Segment {
     #[must_use]
-    pub fn of(path: &Path<String>) -> Self {
+    pub fn of(path: &str) -> Self {
         match Slug::parse(path) {
             Ok(slug) => Segment::Slug(slug),
             // Only the hyphenated form is an id: one entity, one address.
@@ -42,6 +42,34 @@ impl Segment {
             Segment::Neither(text) => text.clone(),
         }
     }
+}
+
+/// The public entity that a filter names, by a slug of the day, a former one, or an id. One that names nothing is a fault
+/// of the query, with the closest slug; the query's other mistakes are still found.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn filter(
+    snapshot: &mut PgConnection,
+    query: &mut Query,
+    kind: Kind,
+    value: Option<&str>,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let Some(value) = value else { return Ok(None) };
+    let found = match Segment::of(value) {
+        Segment::Neither(_) => None,
+        Segment::Slug(slug) => find(&mut *snapshot, kind, Some(slug.as_str()), None).await?,
+        Segment::Id(id) => find(&mut *snapshot, kind, None, Some(id)).await?,
+    };
+    if let Some(found) = found.filter(|found| !found.deleted) {
+        return Ok(Some(found.id));
+    }
+    let shown: String = value.chars().take(100).collect();
+    let (_, closest) = closest(snapshot, kind, &shown).await?;
+    let hint = closest.first().map_or_else(|| ".".into(), |slug| format!("; did you mean \"{slug}\"?"));
+    let name = kind.as_str();
+    query.fault(Fault::query(name, "unknown_reference", format!("There is no {name} \"{shown}\"{hint}")));
+    Ok(None)
 }
 
 /// Where to go instead: `308` to the slug of the day, `410`, or `404` with suggestions; all from one snapshot.
@@ -111,26 +139,37 @@ async fn find(
     .await
 }
 
-/// Up to five slugs of public entities that are spelt most like `text`, and the position at which they were.
+/// Up to five slugs of public entities that are meant, probably, and the position at which they were: first the terms of
+/// which it is another name (`llm`, `base-model`), then those that are spelt most like it.
 ///
 /// # Errors
 /// A database that does not answer.
-pub async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<(i64, Vec<String>), sqlx::Error> {
+async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<(i64, Vec<String>), sqlx::Error> {
     let found = sqlx::query!(
         r#"
         select coalesce((select max(position) from changes), 0) as "position!",
                array(
-                   select h.slug from slug_history h
-                    where h.kind = $1 and h.public and h.slug % $2
-                      and (exists (select from terms t where $1 = 'term' and t.slug = h.slug and t.deleted_at is null and t.status <> 'draft')
-                        or exists (select from categories c where $1 = 'category' and c.slug = h.slug and c.deleted_at is null)
-                        or exists (select from companies k where $1 = 'company' and k.slug = h.slug and k.is_public))
-                    order by similarity(h.slug, $2) desc, h.slug
+                   select slug
+                     from (select t.slug, 2 as likeness
+                             from term_aliases a join terms t on t.id = a.term_id
+                            where $1 = 'term' and a.name_key = $3 and t.deleted_at is null and t.status <> 'draft'
+                           union all
+                           select h.slug, similarity(h.slug, $2)
+                             from slug_history h
+                            where h.kind = $1 and h.public and h.slug % $2
+                              and (exists (select from terms t
+                                            where $1 = 'term' and t.slug = h.slug and t.deleted_at is null and t.status <> 'draft')
+                                or exists (select from categories c where $1 = 'category' and c.slug = h.slug and c.deleted_at is null)
+                                or exists (select from companies k where $1 = 'company' and k.slug = h.slug and k.is_public))
+                          ) close
+                    group by slug
+                    order by max(likeness) desc, slug
                     limit 5
                ) as "suggestions!"
         "#,
         kind.as_str(),
-        text
+        text,
+        names::fold(text)
     )
     .fetch_one(conn)
     .await?;

@@ -7,7 +7,6 @@ use url::form_urlencoded;
 use crate::{
     editorial::document::nearest,
     error::{Error, Fault},
-    http::slug::Slug,
 };
 
 /// The parameters of one request.
@@ -46,6 +45,10 @@ impl Query {
             self.faults.push(Fault::query(name, "duplicate", "The parameter stands more than once; leave it once."));
             return None;
         }
+        if value.contains('\0') {
+            self.faults.push(Fault::query(name, "null_byte", "A null byte can't stand here; leave it out."));
+            return None;
+        }
         match parse(value) {
             Ok(value) => Some(value),
             Err((code, detail)) => {
@@ -55,8 +58,9 @@ impl Query {
         }
     }
 
-    pub fn slug(&mut self, name: &'static str) -> Option<Slug> {
-        self.take(name, |value| Slug::parse(value).map_err(|fault| (fault.code(), fault.to_string())))
+    /// The parameter's value as it is.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.take(name, |value| Ok(value.to_owned()))
     }
 
     pub fn fault(&mut self, fault: Fault) {

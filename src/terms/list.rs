@@ -11,13 +11,14 @@ use crate::{
     app::State,
     categories,
     changes::{Keys, Seen},
+    editorial::Kind,
     error::Error,
     http::{
         answer::Answer,
         auth::Reader,
+        lookup,
         paging::{After, Page},
         query::Query,
-        slug::Slug,
     },
     openapi::{ListErrors, TAG_TERMS},
     postgres,
@@ -42,7 +43,7 @@ pub struct TermExcerpt {
     #[schema(max_items = 20)]
     pub items: Vec<TermCard>,
     /// How many terms the whole list has.
-    #[schema(minimum = 0, example = 7)]
+    #[schema(minimum = 0, example = 30)]
     pub total: i64,
     /// The address of those that are not shown here; `null` where all are.
     #[schema(required, format = "uri-reference", example = "/terms?category=core-concepts&cursor=eyJsaXN0Ijoi")]
@@ -56,29 +57,33 @@ pub struct TermExcerpt {
     operation_id = "list_terms",
     tag = TAG_TERMS,
     params(
-        ("category" = Option<String>, Query, description = "Only terms of this category, and of those below it: a slug of the day or a former one.", example = "core-concepts", max_length = 100),
-        ("limit" = Option<i64>, Query, description = "How many items a page has.", minimum = 1, maximum = 100),
+        ("category" = Option<String>, Query, description = "Only terms of this category, and of those below it: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
+        ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
     ),
-    responses((status = 200, description = "One page of terms; the `Link` header has the address of the next one.", body = TermList), ListErrors),
+    responses(
+        (status = 200, description = "One page of terms; the `Link` header has the address of the next one.", body = TermList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
+        ListErrors
+    ),
     security((), ("bearer" = []))
 )]
 #[get("/terms")]
 pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
-    let category = query.slug("category");
-    let page = Page::take(&mut query, "/terms", &[("category", category.as_ref().map(Slug::as_str))]);
-    query.finish()?;
+    let category = query.text("category");
+    let page = Page::take(&mut query, "/terms", &[("category", category.as_deref())]);
     let mut snapshot = postgres::snapshot(&state.database).await?;
+    let category = lookup::filter(&mut snapshot, &mut query, Kind::Category, category.as_deref()).await?;
+    query.finish()?;
     let mut keys = Keys::default();
-    let mut found = match &category {
+    let mut found = match category {
         None => {
             keys.add("terms".into());
             all(&mut snapshot, &page).await?
         }
-        Some(slug) => {
-            let below = categories::with_descendants(&mut snapshot, slug).await?;
-            // The first is the category itself; what is written below it touches it too.
-            below.iter().take(1).for_each(|id| keys.add(format!("category:{id}/terms")));
+        Some(id) => {
+            // What is written below it touches it too.
+            keys.add(format!("category:{id}/terms"));
+            let below = categories::with_descendants(&mut snapshot, id).await?;
             of_categories(&mut snapshot, &below, &page).await?
         }
     };

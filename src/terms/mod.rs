@@ -35,7 +35,6 @@ pub struct TermCard {
     /// Plain text of one to three sentences.
     pub definition: String,
     pub category: CategoryLink,
-    #[schema(inline)]
     pub status: PublicStatus,
 }
 

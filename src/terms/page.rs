@@ -15,7 +15,7 @@ use crate::{
     categories::CategoryTrail,
     changes::{Keys, Seen},
     clock::{Day, Timestamp},
-    companies::{self, CompanyCard, CompanyExcerpt},
+    companies::{self, CompanyCard, TermCompanies},
     editorial::Kind,
     error::Error,
     http::{
@@ -46,8 +46,10 @@ pub struct TermPage {
     pub slug: String,
     #[schema(example = "Foundation Model")]
     pub name: String,
-    #[schema(inline)]
     pub status: PublicStatus,
+    /// Short forms of the name, in the editor's order; `aliases` has them too.
+    #[schema(example = json!(["FM"]))]
+    pub acronyms: Vec<String>,
     /// Plain text of one to three sentences.
     pub definition: String,
     /// The explanation, in Markdown (CommonMark with tables and footnotes).
@@ -68,7 +70,7 @@ pub struct TermPage {
     /// The inverse of `replaced_by`; by name.
     pub replaces: Vec<TermCard>,
     /// Those linked to the term first, then those of its category; each by name.
-    pub companies: CompanyExcerpt,
+    pub companies: TermCompanies,
     pub sources: Vec<Source>,
     /// When an editor last checked that all of it still holds.
     #[schema(required, value_type = Option<String>, format = Date, example = "2026-11-02")]
@@ -137,13 +139,13 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
                coalesce(r.replaced_by, '[]') as "replaced_by!: Json<Vec<TermCard>>",
                coalesce(r.replaces, '[]') as "replaces!: Json<Vec<TermCard>>",
                (select count(*) from term_companies l join companies k on k.id = l.company_id and k.is_public
-                 where l.term_id = t.id)
-               + (select count(*) from company_categories l
-                   where l.category_id = t.category_id and l.is_public
-                     and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id))
-                   as "company_total!",
+                 where l.term_id = t.id) as "linked!",
+               (select count(*) from company_categories l
+                 where l.category_id = t.category_id and l.is_public
+                   and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id))
+                   as "of_category!",
                coalesce(k.cards, '[]') as "companies!: Json<Vec<CompanyCard>>",
-               coalesce(k.linked, 0) as "companies_linked!", k.last_key as "last_company_key?",
+               k.last_key as "last_company_key?",
                coalesce((select max(position) from changes), 0) as "position!"
           from terms t
           left join lateral (
@@ -159,7 +161,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
                 join term_cards n on n.id = l.id
           ) r on true
           left join lateral (
-              select json_agg(c.card order by f.rank, f.name_key, f.id) as cards, count(*) filter (where f.rank = 0) as linked,
+              select json_agg(c.card order by f.rank, f.name_key, f.id) as cards,
                      (array_agg(f.name_key order by f.rank desc, f.name_key desc, f.id desc))[1] as last_key
                 from ((select k.id, k.name_key, 0 as rank
                          from term_companies l join companies k on k.id = l.company_id and k.is_public
@@ -185,15 +187,17 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
     let companies = companies::excerpt_of_term(
         &row.slug,
         row.companies.0,
-        row.companies_linked,
         row.last_company_key,
-        row.company_total,
+        row.linked,
+        row.linked + row.of_category,
     );
+    let acronyms = row.aliases.iter().filter(|alias| alias.kind == "acronym").map(|alias| alias.name.clone()).collect();
     let page = TermPage {
         id: row.id,
         slug: row.slug,
         name: row.name,
         status: if row.status == "deprecated" { PublicStatus::Deprecated } else { PublicStatus::Published },
+        acronyms,
         definition: row.definition,
         body: row.body,
         body_html: row.body_html,

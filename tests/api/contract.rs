@@ -115,7 +115,11 @@ async fn every_operation_answers_as_it_is_described() {
     let app = TestApp::with_samples().await;
     let description = description();
     for (path, method, operation) in operations(&description) {
-        let answer = app.request(method, &address(&path, &operation), &[]).await;
+        // The first of several pages, where there are pages: it has the address of the next.
+        let paged =
+            operation["parameters"].as_array().is_some_and(|list| list.iter().any(|one| one["name"] == "limit"));
+        let address = address(&path, &operation) + if paged { "?limit=1" } else { "" };
+        let answer = app.request(method, &address, &[]).await;
         let status = answer.status.as_u16().to_string();
         let response = &operation["responses"][&status];
         assert!(response.is_object(), "{path} answered {status}, which is not described");

@@ -112,7 +112,9 @@ async fn every_mistake_of_a_query_is_named_at_once() {
         .iter()
         .map(|error| (error["parameter"].as_str().unwrap(), error["code"].as_str().unwrap()))
         .collect();
-    assert_eq!(mistakes, [("category", "bad_character"), ("limit", "duplicate"), ("limti", "unknown_parameter")]);
+    assert_eq!(mistakes, [("limit", "duplicate"), ("category", "unknown_reference"), ("limti", "unknown_parameter")]);
+    let problem = app.get("/companies?term=nope&category=nope&limit=900").await.problem(400, "bad_request");
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 3, "{problem}");
     for limit in ["0", "-1", "101", "1.5", "many", "", "99999999999999999999"] {
         let problem = app.get(&format!("/terms?limit={limit}")).await.problem(400, "bad_request");
         assert_eq!(problem["errors"][0]["code"], "out_of_range", "{limit}");
@@ -125,6 +127,9 @@ async fn a_filter_that_names_nothing_says_what_is_close() {
     let problem = app.get("/terms?category=core-concept").await.problem(400, "bad_request");
     assert_eq!(problem["errors"][0]["code"], "unknown_reference");
     assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("core-concepts"), "{problem}");
+    let id = app.get("/categories/training").await.json()["id"].as_str().unwrap().to_owned();
+    let (by_id, by_slug) = (app.get(&format!("/terms?category={id}")).await, app.get("/terms?category=training").await);
+    assert_eq!(by_id.json()["items"], by_slug.json()["items"], "an id does as well");
 }
 
 #[tokio::test]

@@ -237,6 +237,28 @@ async fn a_given_admin_token_is_taken_and_written_nowhere() {
     assert!(!folder.data_dir().join("admin-token").exists());
 }
 
+/// The token of the first stands in no other place.
+#[tokio::test]
+async fn a_second_database_does_not_overwrite_the_token_of_the_first() {
+    let folder = Folder::new("tokens");
+    let databases = [Database::bare("UTF8").await, Database::bare("UTF8").await];
+    for database in &databases {
+        let mut termbase = Termbase::serve(&folder, &[("DATABASE_URL", &database.url())]);
+        termbase.address().await;
+        termbase.stop(Signal::SIGTERM).await;
+    }
+    for (database, file) in databases.iter().zip(["admin-token", "admin-token-2"]) {
+        let token = fs::read_to_string(folder.data_dir().join(file)).unwrap();
+        let mut termbase =
+            Termbase::serve(&folder, &[("DATABASE_URL", &database.url()), ("TERMBASE_ADMIN_TOKEN", TOKEN)]);
+        let address = termbase.address().await;
+        assert_eq!(get_as(&format!("{address}/terms"), token.trim()).await.status, 200, "{file}");
+        assert_eq!(get_as(&format!("{address}/terms"), TOKEN).await.status, 401, "there is a first token already");
+        termbase.stop(Signal::SIGTERM).await;
+        assert!(termbase.said.iter().any(|line| line.contains("TERMBASE_ADMIN_TOKEN has no effect")));
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_can_not_be_written_down_is_said_with_its_file() {
     let (folder, database) = (Folder::new("unwritable"), Database::bare("UTF8").await);

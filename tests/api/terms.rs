@@ -215,6 +215,10 @@ async fn an_unknown_slug_is_told_the_closest() {
     for (path, closest) in [
         ("/terms/foundation-modle", "foundation-model"),
         ("/terms/Foundation-Model", "foundation-model"),
+        // Other names of a term are no slugs of it, and still what people try.
+        ("/terms/llm", "large-language-model"),
+        ("/terms/Base%20model", "foundation-model"),
+        ("/terms/base-model", "foundation-model"),
         ("/companies/antropic", "anthropic"),
         ("/categories/core-concept", "core-concepts"),
     ] {
