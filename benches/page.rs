@@ -72,7 +72,7 @@ async fn main() {
     explain(&mut connection, terms, "the page", "category!: Json<CategoryTrail>", |term| format!("'term-{term}'"))
         .await;
     explain(&mut connection, terms, "the closest slugs", "as \"suggestions!\"", |term| {
-        format!("'term', 'trem-{term}'")
+        format!("'term', 'trem-{term}', 'trem {term}'")
     })
     .await;
     connection.close().await.unwrap();
