@@ -120,11 +120,13 @@ impl Write {
     /// [`Error::Unavailable`] where the database does not answer.
     pub async fn open(state: &State, author: &str, message: Option<&str>) -> Result<Self, Error> {
         let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
-        // The mark that the guard trigger looks for; and the time that a statement of a large file may take.
+        // The mark that the guard trigger looks for; the time that a statement of a large file may take; and the time after
+        // which a session that froze gives its rows back.
         sqlx::query!(
             r#"
             select set_config('termbase.write', pg_current_xact_id()::text, true) as mark,
-                   set_config('statement_timeout', '10min', true) as timeout
+                   set_config('statement_timeout', '10min', true) as statement,
+                   set_config('idle_in_transaction_session_timeout', '1min', true) as idle
             "#
         )
         .fetch_one(&mut *transaction)
@@ -261,12 +263,12 @@ impl Write {
     }
 
     /// The transaction itself, for content that is derived from documents, and so makes no version.
-    pub fn connection(&mut self) -> &mut PgConnection {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 
     /// Reports that derived content has changed: everything that was made from it starts over.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.reset = true;
     }
 
