@@ -102,7 +102,7 @@ create table term_sources (
     term_id      uuid     not null references terms,
     position     smallint not null check (position >= 0),
     title        text     not null check (char_length(title) between 1 and 300),
-    url          text     not null check (char_length(url) between 1 and 2000),
+    url          text     not null check (octet_length(url) between 1 and 2000),
     publisher    text     check (char_length(publisher) between 1 and 200),
     published_on date,
     primary key (term_id, position),
@@ -117,7 +117,7 @@ create table companies (
     name         text        not null check (char_length(name) between 1 and 200),
     name_key     text        not null collate "C" check (name_key <> ''),
     description  text        not null check (char_length(description) <= 1000),
-    website      text        check (char_length(website) between 1 and 2000),
+    website      text        check (octet_length(website) between 1 and 2000),
     country      text        check (country ~ '^[A-Z]{2}$'),
     founded_year smallint    check (founded_year between 1000 and 2999),
     status       text        not null check (status in ('draft', 'published')),
@@ -196,24 +196,39 @@ create trigger no_cycle_insert after insert on term_relations referencing new ta
 create trigger no_cycle_update after update on term_relations referencing new table as added
     for each statement execute function refuse_relation_cycle();
 
+-- The tree is at most 20 levels deep: every page of a term shows the way up, and every list the way down.
 create function refuse_category_cycle() returns trigger language plpgsql as $$
-declare looped uuid;
+declare looped uuid; levels integer;
 begin
     if not exists (select from added where parent_id is not null) then
         return null;
     end if;
     perform pg_advisory_xact_lock(hashtext('termbase.categories'));
-    with recursive walk (start, node) as (
-        select id, parent_id from added where parent_id is not null
-        union
-        select walk.start, next.parent_id
-          from walk join categories next on next.id = walk.node where next.parent_id is not null
+    with recursive up (start, node, height) as (
+        select id, parent_id, 1 from added where parent_id is not null
+        union all
+        select up.start, next.parent_id, up.height + 1
+          from up join categories next on next.id = up.node
+         where next.parent_id is not null and up.node <> up.start and up.height <= 20
+    ),
+    down (start, node, depth) as (
+        select id, id, 1 from added where parent_id is not null
+        union all
+        select down.start, next.id, down.depth + 1
+          from down join categories next on next.parent_id = down.node
+         where next.id <> down.start and down.depth <= 20
     )
-    select start into looped from walk where node = start limit 1;
+    select start, case when looping then 0 else levels_of end into looped, levels
+      from (select u.start, bool_or(u.node = u.start) as looping,
+                   max(u.height) + (select max(d.depth) from down d where d.start = u.start) as levels_of
+              from up u group by u.start) found
+     where looping or levels_of > 20
+     order by looping desc
+     limit 1;
     if found then
-        raise exception 'the parents of category % lead back to it', looped
-            using errcode = 'check_violation', constraint = 'categories_no_cycle', table = 'categories',
-                  column = 'parent', detail = looped::text;
+        raise exception 'the parents of category % lead back to it, or are more than 20', looped
+            using errcode = 'check_violation', table = 'categories', column = 'parent', detail = looped::text,
+                  constraint = case levels when 0 then 'categories_no_cycle' else 'categories_depth' end;
     end if;
     return null;
 end $$;

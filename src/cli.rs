@@ -64,7 +64,8 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
 /// The environment, and below it `.env` of this very folder: one of a parent folder is somebody else's.
 fn settings() -> Result<Config, Box<dyn std::error::Error>> {
     let file = match std::fs::read_to_string(".env") {
-        Ok(text) => text,
+        // Some editors begin a file with a byte order mark.
+        Ok(text) => text.trim_start_matches('\u{feff}').to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(format!(".env can't be read: {error}").into()),
     };

@@ -165,6 +165,9 @@ impl Config {
                 }),
             },
         };
+        if config.database.own.is_none() && settings.other("PGOPTIONS").is_some_and(|options| !options.is_empty()) {
+            settings.faults.push("PGOPTIONS is set, and would reach the private Postgres; unset it.".to_owned());
+        }
         settings.refuse_unknown();
         if settings.faults.is_empty() { Ok(config) } else { Err(ConfigError(settings.faults)) }
     }

@@ -134,6 +134,11 @@ impl Entity for CategoryDocument<Uuid> {
         stored.collect()
     }
 
+    async fn give_up_names(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+        sqlx::query!("update categories set name_key = id::text where id = any($1)", ids).execute(conn).await?;
+        Ok(())
+    }
+
     async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
         sqlx::query!(
             r#"
@@ -184,6 +189,9 @@ impl Entity for CategoryDocument<Uuid> {
         touched.key(format!("category:{id}"));
         touched.key(format!("category:{id}/card"));
         touched.key("categories".into());
+        if before.is_none() {
+            touched.key(format!("slug:category/{id}"));
+        }
         if before.is_none_or(|before| before.slug != after.slug) {
             row.former_slug()
                 .into_iter()

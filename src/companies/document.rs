@@ -185,6 +185,11 @@ impl Entity for CompanyDocument<Uuid> {
         stored.collect()
     }
 
+    /// Companies' names are not unique.
+    async fn give_up_names(_: &mut PgConnection, _: &[Uuid]) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
     async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
         sqlx::query!(
             r#"
@@ -267,6 +272,7 @@ impl Entity for CompanyDocument<Uuid> {
                 document.clone();
             (slug, name, description, website, country, status)
         };
+        let listed = was != is || before.is_none_or(|before| before.name != after.name);
         touched.key(format!("company:{id}"));
         if before.is_none_or(|before| shown(before) != shown(after)) {
             touched.key(format!("company:{id}/card"));
@@ -274,7 +280,12 @@ impl Entity for CompanyDocument<Uuid> {
         if was != is {
             touched.key("categories".into());
         }
-        if was != is && row.before.is_some() {
+        if was != is {
+            // Under its id it answered as what never existed.
+            touched.key(format!("slug:company/{id}"));
+        }
+        if listed && row.before.is_some() {
+            // A term's page shows its first companies by name: another name may bring it in, or push it out.
             touched.flip();
         }
         if was != is || before.is_none_or(|before| before.slug != after.slug) {
@@ -283,7 +294,6 @@ impl Entity for CompanyDocument<Uuid> {
                 .chain([&row.slug])
                 .for_each(|slug| touched.key(format!("slug:company/{slug}")));
         }
-        let listed = was != is || before.is_none_or(|before| before.name != after.name);
         if listed {
             touched.key("companies".into());
         }

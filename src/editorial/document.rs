@@ -170,9 +170,12 @@ pub fn reference(place: &mut Place<'_>, value: &Value) -> Option<Reference> {
     }
 }
 
-/// An absolute address of the web, at most 2,000 characters.
+/// An absolute address of the web, at most 2,000 bytes: an index holds it.
 pub fn web_address(place: &mut Place<'_>, value: &Value) -> Option<String> {
     let text = place.line(value, 1, 2000)?;
+    if text.len() > 2000 {
+        return place.fault("too_long", format!("{} bytes; at most 2000 may stand here.", text.len()));
+    }
     match Url::parse(&text) {
         Ok(url)
             if matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none() =>

@@ -145,6 +145,8 @@ pub trait Entity: Clone + PartialEq + Sized {
 
     /// Locks the rows in the order of their ids, then reads what they hold.
     fn load(conn: &mut PgConnection, ids: &[Uuid]) -> impl Future<Output = Result<HashMap<Uuid, Stored<Self>>, Error>>;
+    /// Sets the keys of names aside that are about to change, so that others may take them.
+    fn give_up_names(conn: &mut PgConnection, ids: &[Uuid]) -> impl Future<Output = Result<(), sqlx::Error>>;
     /// Inserts or updates the entities' own rows, all but a changed slug.
     fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> impl Future<Output = Result<(), sqlx::Error>>;
     /// Writes what hangs on the entities: called once the entities of all kinds are there.

@@ -44,22 +44,24 @@ impl Refusal {
     }
 }
 
-/// The database's word for a cycle, as a fault of the document whose relations lead back to it.
+/// The database's word for a cycle, or for a tree that is too deep, as a fault of the document that makes it so.
 pub(super) fn cycle(error: sqlx::Error, many: bool, applied: &[Option<Applied>]) -> Error {
     let found = error.as_database_error().and_then(|database| database.try_downcast_ref::<PgDatabaseError>());
-    let Some(found) = found.filter(|found| found.constraint().is_some_and(|name| name.ends_with("_no_cycle"))) else {
-        return error.into();
-    };
+    let code = found.and_then(PgDatabaseError::constraint).and_then(|name| match name {
+        "term_relations_no_cycle" | "categories_no_cycle" => Some("cycle"),
+        "categories_depth" => Some("too_deep"),
+        _ => None,
+    });
+    let (Some(found), Some(code)) = (found, code) else { return error.into() };
     let member = found.column().unwrap_or("parent").to_owned();
-    let looped = found.detail().unwrap_or_default().to_owned();
+    let detail = match code {
+        "cycle" => format!("The {member} relations lead back to where they began; leave one of them out."),
+        _ => "The tree of categories would have more than 20 levels; choose a parent further up.".to_owned(),
+    };
+    let culprit = found.detail().unwrap_or_default();
     let edit =
-        applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == looped));
+        applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == culprit));
     let mut refusal = Refusal::of(many);
-    let fault = Fault::body(
-        format!("/{member}"),
-        "cycle",
-        format!("The {member} relations lead back to where they began; leave one of them out."),
-    );
-    refusal.add(edit.unwrap_or(0), vec![fault]);
+    refusal.add(edit.unwrap_or(0), vec![Fault::body(format!("/{member}"), code, detail)]);
     refusal.into_error()
 }

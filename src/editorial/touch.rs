@@ -21,7 +21,7 @@ pub struct Touched {
     ends: BTreeSet<(Kind, Uuid)>,
     /// Categories whose lists of terms (their ancestors' included) change.
     lists: BTreeSet<Uuid>,
-    /// Becomes visible or invisible: every neighbour's page changes.
+    /// Every neighbour's page changes: it becomes visible or invisible, or stands elsewhere in their lists.
     flips: bool,
 }
 

@@ -166,14 +166,24 @@ impl Write {
         let many = edits.len() > 1;
         let count = edits.len();
         let (mut categories, mut companies, mut terms) = (Vec::new(), Vec::new(), Vec::new());
+        let mut refusal = Refusal::of(many);
+        let mut seen = BTreeSet::new();
         for (edit, change) in edits.into_iter().enumerate() {
+            if let Edit::Category(Target::Existing(id), _)
+            | Edit::Company(Target::Existing(id), _)
+            | Edit::Term(Target::Existing(id), _) = &change
+                && !seen.insert(*id)
+            {
+                refusal.add(edit, vec![Fault::body("", "duplicate", "Another document here is for the same entity.")]);
+                continue;
+            }
             match change {
                 Edit::Category(target, written) => categories.push(self.want::<Category>(edit, target, written)),
                 Edit::Company(target, written) => companies.push(self.want::<Company>(edit, target, written)),
                 Edit::Term(target, written) => terms.push(self.want::<Term>(edit, target, written)),
             }
         }
-        let mut refusal = Refusal::of(many);
+        self.rename().await?;
         let conn = &mut *self.transaction;
 
         let mut references = BTreeSet::new();
@@ -226,18 +236,16 @@ impl Write {
         let conn = &mut *self.transaction;
         // Nothing may wait, or fail, behind the head; and a session that freezes while it holds the head is ended.
         sqlx::query("set constraints all immediate").execute(&mut *conn).await?;
-        sqlx::query("set local idle_in_transaction_session_timeout = '2s'").execute(&mut *conn).await?;
-        for kind in [Kind::Category, Kind::Company, Kind::Term] {
-            let (ids, slugs): (Vec<Uuid>, Vec<String>) =
-                self.renames.iter().filter(|rename| rename.0 == kind).map(|(_, id, slug)| (*id, slug.clone())).unzip();
-            if !ids.is_empty() {
-                match kind {
-                    Kind::Category => Category::rename(conn, &ids, &slugs).await?,
-                    Kind::Company => Company::rename(conn, &ids, &slugs).await?,
-                    Kind::Term => Term::rename(conn, &ids, &slugs).await?,
-                }
-            }
-        }
+        // A large write gets the time that its keys take: a tenth of a millisecond a change.
+        let patience_millis = 2_000 + self.pending.len() / 10;
+        sqlx::query!(
+            "select set_config('idle_in_transaction_session_timeout', $1, true)",
+            format!("{patience_millis}ms")
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        self.rename().await?;
+        let conn = &mut *self.transaction;
         let edits = i64::try_from(self.pending.len()).map_err(Error::internal)?;
         let count = edits + i64::from(self.reset);
         let head = sqlx::query!("update log_head set position = position + $1 returning position, log_id", count)
@@ -260,6 +268,24 @@ impl Write {
         }
         self.transaction.commit().await?;
         Ok(Position { log_id: head.log_id, number: head.position })
+    }
+
+    /// Writes the slugs that have waited: before the head, or before another look at the rows that bear them.
+    async fn rename(&mut self) -> Result<(), sqlx::Error> {
+        let conn = &mut *self.transaction;
+        let renames = std::mem::take(&mut self.renames);
+        for kind in [Kind::Category, Kind::Company, Kind::Term] {
+            let (ids, slugs): (Vec<Uuid>, Vec<String>) =
+                renames.iter().filter(|rename| rename.0 == kind).map(|(_, id, slug)| (*id, slug.clone())).unzip();
+            if !ids.is_empty() {
+                match kind {
+                    Kind::Category => Category::rename(conn, &ids, &slugs).await?,
+                    Kind::Company => Company::rename(conn, &ids, &slugs).await?,
+                    Kind::Term => Term::rename(conn, &ids, &slugs).await?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The transaction itself, for content that is derived from documents, and so makes no version.
@@ -376,6 +402,11 @@ impl By<'_> {
         rows: &[Row<D>],
         names: &Names,
     ) -> Result<(), sqlx::Error> {
+        // Names that this write gives up are free for its other documents: two entities may swap theirs.
+        let (renamed, given_up) = Row::changed(rows, |document| document.name().key().to_owned());
+        if !renamed.is_empty() && !given_up.is_empty() {
+            D::give_up_names(conn, &given_up).await?;
+        }
         for part in rows.chunks(PART) {
             self.store_part(conn, part, names).await?;
         }

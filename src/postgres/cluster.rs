@@ -20,7 +20,7 @@ use super::locks::{self, Hold};
 use super::log;
 use super::place::{self, Place};
 use super::processes;
-use super::session::{self, DATABASE, SessionError, USER};
+use super::session::{self, DATABASE, PORT, SessionError, USER};
 use super::supervisor::Args;
 
 /// How long one process may take to start or join the cluster while others wait for their turn.
@@ -256,7 +256,7 @@ impl Cluster {
     pub fn url(&self, database: &str) -> String {
         let host = percent_encoded(self.place.socket_dir().as_os_str().as_bytes());
         let database = percent_encoded(database.as_bytes());
-        format!("postgres:///{database}?host={host}&user={USER}")
+        format!("postgres:///{database}?host={host}&port={PORT}&user={USER}&sslmode=disable")
     }
 
     /// The folder of the cluster: the data folder, or one under `/var/lib` where root's is closed to the server.

@@ -47,7 +47,8 @@ pub fn end_orphans(place: &Place) -> io::Result<bool> {
     // Postgres itself refuses to start where a lock file names a living process of the same user, even if that has
     // nothing to do with it (pids start over with every container).
     for lock in [data.join("postmaster.pid"), place.socket_lock()] {
-        if first_pid(&lock).is_some_and(|pid| kill(pid, None) != Err(Errno::ESRCH)) {
+        // One that is empty or holds rubbish, as a full disk or a crash leaves it, stops a server as well.
+        if lock.exists() && first_pid(&lock).is_none_or(|pid| kill(pid, None) != Err(Errno::ESRCH)) {
             fs::remove_file(&lock)?;
         }
     }

@@ -5,10 +5,16 @@
 
 use std::{path::Path, time::Duration};
 
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    Connection, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 
 /// The superuser of a private cluster, and the role that termbase uses.
 pub const USER: &str = "termbase";
+
+/// Part of the socket's name; nothing listens on a port.
+pub const PORT: u16 = 5432;
 
 /// The database of the glossary in a private cluster.
 pub const DATABASE: &str = "termbase";
@@ -58,7 +64,13 @@ pub fn ensure_database(socket: &Path) -> Result<(), SessionError> {
 async fn open(socket: &Path) -> Result<PgConnection, sqlx::Error> {
     // sqlx takes the folder; the file in it has the name that the server gives it.
     let folder = socket.parent().unwrap_or(socket);
-    let options = PgConnectOptions::new_without_pgpass().socket(folder).username(USER).database("postgres");
+    // All of it: what is left out would come from the PG… variables of whoever starts us.
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(folder)
+        .port(PORT)
+        .ssl_mode(PgSslMode::Disable)
+        .username(USER)
+        .database("postgres");
     PgConnection::connect_with(&options).await
 }
 

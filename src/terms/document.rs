@@ -3,7 +3,7 @@
 //! To add a member: a migration, then [`TermDocument`] (the compiler names every place that must know it, since the
 //! struct is taken apart without `..`), the page in `page.rs`, and the test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -382,6 +382,11 @@ impl Entity for TermDocument<Uuid> {
         stored.collect()
     }
 
+    async fn give_up_names(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+        sqlx::query!("update terms set name_key = id::text where id = any($1)", ids).execute(conn).await?;
+        Ok(())
+    }
+
     async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
         let column = |get: fn(&Row<Self>) -> String| rows.iter().map(get).collect::<Vec<String>>();
         let bodies: Vec<&str> = rows.iter().map(|row| row.after.body.as_str()).collect();
@@ -474,20 +479,21 @@ impl Entity for TermDocument<Uuid> {
         if was != is && row.before.is_some() {
             touched.flip();
         }
+        if was != is {
+            // Under its id it answered as what never existed.
+            touched.key(format!("slug:term/{id}"));
+        }
         if was != is || renamed {
             row.former_slug().into_iter().chain([&row.slug]).for_each(|slug| touched.key(format!("slug:term/{slug}")));
         }
-        let ends = |document: &Self| -> Vec<(Kind, Uuid)> {
-            let terms = document
-                .related
-                .iter()
-                .chain(&document.broader)
-                .chain(&document.replaced_by)
-                .map(|id| (Kind::Term, *id));
-            terms.chain(document.companies.iter().map(|id| (Kind::Company, *id))).collect()
+        // By kind: a link that changes its kind moves from one list of the other page to another.
+        let links = |document: &Self| -> BTreeSet<(&'static str, Kind, Uuid)> {
+            let TermDocument { related, broader, replaced_by, companies, .. } = document;
+            let terms = [("related", related), ("broader", broader), ("replaced_by", replaced_by)];
+            let terms = terms.into_iter().flat_map(|(link, ids)| ids.iter().map(move |id| (link, Kind::Term, *id)));
+            terms.chain(companies.iter().map(|id| ("companies", Kind::Company, *id))).collect()
         };
-        let (old, new) = (before.map(ends).unwrap_or_default(), ends(after));
-        let changed = old.iter().filter(|end| !new.contains(end)).chain(new.iter().filter(|end| !old.contains(end)));
-        changed.for_each(|(kind, id)| touched.end(*kind, *id));
+        let (old, new) = (before.map(links).unwrap_or_default(), links(after));
+        old.symmetric_difference(&new).for_each(|(_, kind, id)| touched.end(*kind, *id));
     }
 }

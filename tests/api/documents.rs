@@ -86,6 +86,10 @@ fn a_term_is_checked_member_by_member() {
             json!({"sources": [{"title": "S", "url": "https://x.example"}, {"title": "T", "url": "https://x.example"}]}),
             &[("/sources/1", "duplicate")],
         ),
+        (
+            json!({"sources": [{"title": "S", "url": format!("https://x.example/{}", "深".repeat(700))}]}),
+            &[("/sources/0/url", "too_long")],
+        ),
         (json!({"definiton": "x"}), &[("/definiton", "unknown_member")]),
         (json!({"a/b~c": 1}), &[("/a~1b~0c", "unknown_member")]),
         (

@@ -427,3 +427,140 @@ async fn two_who_take_one_name_at_once_get_one_entity_and_one_conflict() {
         }
     }
 }
+
+/// What a page was made from before the write, and what the write touched.
+async fn stale_check(app: &TestApp, paths: &[&str], edits: Vec<Edit>) {
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(app.get(path).await);
+    }
+    let position: i64 =
+        sqlx::query_scalar("select coalesce(max(position), 0) from changes").fetch_one(app.pool()).await.unwrap();
+    app.write(edits).await.unwrap();
+    let touched: Vec<String> = sqlx::query_scalar("select unnest(keys) from changes where position > $1")
+        .bind(position)
+        .fetch_all(app.pool())
+        .await
+        .unwrap();
+    let mut changed = 0;
+    for (path, before) in paths.iter().zip(before) {
+        let after = app.get(path).await;
+        if after.status != before.status || after.bytes != before.bytes {
+            changed += 1;
+            assert!(before.keys().iter().any(|key| touched.contains(key)), "{path}: {:?}, {touched:?}", before.keys());
+        }
+    }
+    assert!(changed > 0, "the write was to change something that is looked at");
+}
+
+#[tokio::test]
+async fn a_link_that_changes_its_kind_touches_the_other_end() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![category(&json!({"name": "C"})), term(&with("a", "related", json!(["b"]))), term(&t("b"))])
+        .await
+        .unwrap();
+    stale_check(&app, &["/terms/b"], vec![term_again(applied[1].id, &with("a", "broader", json!(["b"])))]).await;
+}
+
+#[tokio::test]
+async fn a_company_that_another_name_brings_onto_a_page_touches_it() {
+    let app = TestApp::empty().await;
+    let names: Vec<String> = (0..13).map(|number| format!("k{number:02}")).collect();
+    let mut edits = vec![category(&json!({"name": "C"})), term(&with("a", "companies", json!(names)))];
+    edits.extend(names.iter().map(|name| company(&json!({"name": name, "status": "published"}))));
+    let applied = app.write(edits).await.unwrap();
+    let renamed = json!({"slug": "k12", "name": "AAA", "status": "published"});
+    stale_check(&app, &["/terms/a", "/companies?term=a&limit=1"], vec![company_again(applied[14].id, &renamed)]).await;
+}
+
+#[tokio::test]
+async fn an_address_by_id_is_touched_when_its_entity_is_published() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![
+            category(&json!({"name": "C"})),
+            term(&with("a", "status", json!("draft"))),
+            company(&json!({"name": "K"})),
+        ])
+        .await
+        .unwrap();
+    let paths = [format!("/terms/{}", applied[1].id), format!("/companies/{}", applied[2].id)];
+    let published = json!({"name": "K", "status": "published"});
+    let edits = vec![term_again(applied[1].id, &t("a")), company_again(applied[2].id, &published)];
+    stale_check(&app, &[&paths[0], &paths[1]], edits).await;
+}
+
+#[tokio::test]
+async fn two_entities_may_swap_their_names_in_one_write() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![category(&json!({"name": "C"})), category(&json!({"name": "D"})), term(&t("a")), term(&t("b"))])
+        .await
+        .unwrap();
+    let named = |slug: &str, name: &str| with(slug, "name", json!(name));
+    app.write(vec![
+        term_again(applied[2].id, &named("a", "b")),
+        term_again(applied[3].id, &named("b", "a")),
+        category_again(applied[0].id, &json!({"slug": "c", "name": "D"})),
+        category_again(applied[1].id, &json!({"slug": "d", "name": "C"})),
+    ])
+    .await
+    .unwrap();
+    assert_eq!(app.get("/terms/a").await.json()["name"], "b");
+    // A name that is given up is free for a new document that stands before.
+    app.write(vec![term(&named("n", "b")), term_again(applied[2].id, &named("a", "z"))]).await.unwrap();
+    assert_eq!(app.get("/terms/n").await.json()["name"], "b");
+}
+
+#[tokio::test]
+async fn a_write_may_apply_again_what_it_has_renamed() {
+    let app = TestApp::empty().await;
+    let applied = app.write(vec![category(&json!({"name": "C"})), term(&t("a"))]).await.unwrap();
+    let id = applied[1].id;
+    let mut write = editorial::Write::open(&app.state, "tests", None).await.unwrap();
+    let renamed = with("a2", "name", json!("a"));
+    write.apply(vec![term_again(id, &renamed)]).await.unwrap();
+    let mut unnamed = with("a", "definition", json!("Other."));
+    unnamed["slug"] = json!(null);
+    let again = write.apply(vec![term_again(id, &unnamed)]).await.unwrap();
+    assert_eq!(again[0].slug.as_str(), "a2");
+    write.close().await.unwrap();
+    let (_, document): (i64, Value) =
+        sqlx::query_as("select version, document from revisions where entity = $1 order by version desc limit 1")
+            .bind(id)
+            .fetch_one(app.pool())
+            .await
+            .unwrap();
+    assert_eq!((document["slug"].as_str(), app.get("/terms/a2").await.status.as_u16()), (Some("a2"), 200));
+}
+
+#[tokio::test]
+async fn a_tree_of_categories_has_twenty_levels_at_most() {
+    let app = TestApp::empty().await;
+    let chain = |length: usize| -> Vec<Edit> {
+        let document = |level: usize| json!({"name": format!("L{level}"), "parent": (level > 1).then(|| format!("l{}", level - 1))});
+        (1..=length).rev().map(|level| category(&document(level))).collect()
+    };
+    let (faults, _) = refusal(&app, chain(21)).await;
+    assert_eq!((faults.len(), faults[0].code.as_str()), (1, "too_deep"));
+    let applied = app.write(chain(20)).await.unwrap();
+    let (faults, _) = refusal(&app, vec![category(&json!({"name": "Below", "parent": "l20"}))]).await;
+    assert_eq!(codes(&faults), [("/parent", "too_deep")]);
+    // A subtree may not be moved to where it would be too deep, either.
+    app.write(vec![category(&json!({"name": "Other"})), category(&json!({"name": "Under", "parent": "other"}))])
+        .await
+        .unwrap();
+    let top = applied.last().unwrap().id;
+    let (faults, _) = refusal(&app, vec![category_again(top, &json!({"name": "L1", "parent": "other"}))]).await;
+    assert_eq!(codes(&faults), [("/parent", "too_deep")]);
+}
+
+#[tokio::test]
+async fn one_entity_is_written_once_a_time() {
+    let app = TestApp::empty().await;
+    let applied = app.write(vec![category(&json!({"name": "C"})), term(&t("a"))]).await.unwrap();
+    let again = || term_again(applied[1].id, &with("a", "definition", json!("Other.")));
+    let (faults, _) = refusal(&app, vec![again(), again()]).await;
+    assert_eq!(codes(&faults), [("/1", "duplicate")]);
+}

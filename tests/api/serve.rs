@@ -683,3 +683,33 @@ fn refusing_postgres() -> SocketAddr {
     });
     address
 }
+
+/// The private server and we agree on each other, whatever libpq's variables say.
+#[tokio::test]
+async fn the_variables_of_libpq_do_not_reach_the_private_postgres() {
+    let folder = Folder::new("libpq");
+    let odd = [("PGPORT", "1"), ("PGHOST", "nowhere.invalid"), ("PGUSER", "nobody"), ("PGSSLMODE", "require")];
+    for _ in 0..2 {
+        let mut termbase = Termbase::serve(&folder, &odd);
+        let address = termbase.address().await;
+        assert_eq!(get(&format!("{address}/terms")).await.status, 200);
+        termbase.stop(Signal::SIGTERM).await;
+    }
+    let said = refused(&folder, &["serve"], &[("PGOPTIONS", "--x=y")]).await;
+    assert!(said.contains("PGOPTIONS is set"), "{said}");
+}
+
+/// A full disk or a crash leaves such files.
+#[tokio::test]
+async fn a_lock_file_of_rubbish_does_not_stop_a_start() {
+    let folder = Folder::new("rubbish");
+    for rubbish in [None, Some(""), Some("\u{1}\u{2}rubbish\n"), Some("1\n/nowhere\n")] {
+        if let Some(rubbish) = rubbish {
+            fs::write(folder.place().data().join("postmaster.pid"), rubbish).unwrap();
+        }
+        let mut termbase = Termbase::serve(&folder, &[]);
+        let address = termbase.address().await;
+        assert_eq!(get(&format!("{address}/terms/foundation-model")).await.status, 200);
+        termbase.stop(Signal::SIGTERM).await;
+    }
+}
