@@ -17,6 +17,7 @@ mod editorial;
 mod fetch;
 mod http;
 mod lists;
+mod model;
 mod schema;
 mod serve;
 mod settings;
