@@ -15,7 +15,6 @@ use actix_web::http::header::HeaderValue;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use termbase::{
-    app::{HttpSettings, State},
     categories::CategoryDocument,
     clock::Clock,
     companies::CompanyDocument,
@@ -24,6 +23,7 @@ use termbase::{
         self,
         cluster::{Cluster, Options},
     },
+    state::{HttpSettings, State},
     terms::TermDocument,
 };
 
@@ -57,7 +57,7 @@ async fn main() {
         drain_timeout: Duration::ZERO,
         workers: 1,
     };
-    let state = State::new(pool, Clock::system(), http, log_id);
+    let state = State { database: pool, clock: Clock::system(), http, log_id };
 
     let edits = glossary(terms);
     let before = resident_mib("VmRSS");

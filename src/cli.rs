@@ -4,7 +4,7 @@ use std::{ffi::OsString, io::Write};
 
 use clap::{Parser, Subcommand};
 
-use crate::{config::Config, openapi, postgres, serve, telemetry};
+use crate::{app, config::Config, openapi, postgres, serve, telemetry};
 
 /// A JSON REST API on Postgres that serves a glossary and the directory around it.
 #[derive(Debug, Parser)]
@@ -51,7 +51,7 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             serve::migrate(&config.database).await?;
             println!("the tables are up to date");
         }
-        Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&openapi::describe())) {
+        Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&app::describe())) {
             // Whoever reads has read enough: `head`, say.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             written => written?,

@@ -1,4 +1,4 @@
-//! What can't be repeated: the time, and random identifiers. Both come from [`State`](crate::app::State), so that a
+//! What can't be repeated: the time, and random identifiers. Both come from [`State`](crate::state::State), so that a
 //! test can have an exact answer.
 
 use std::sync::Arc;

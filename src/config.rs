@@ -14,7 +14,7 @@ use actix_web::http::header::HeaderValue;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{app::HttpSettings, editorial::document::nearest};
+use crate::{editorial::document::nearest, state::HttpSettings};
 
 /// All settings of a process.
 #[derive(Debug)]

@@ -7,7 +7,8 @@
 //! | [`cli`] | the command line: `serve` (the default), `migrate`, `openapi`, and the hidden supervisor of the private Postgres |
 //! | [`config`] | every setting, read once, checked as a whole |
 //! | [`serve`] | from nothing to a service that answers, and back to nothing |
-//! | [`app`] | [`State`](app::State), and the only place where routes and middleware are put together |
+//! | [`app`] | the only place where routes and middleware are put together |
+//! | [`state`] | what every handler may use |
 //! | [`terms`], [`categories`], [`companies`] | the resources: each its routes, wire types, document, handlers and SQL |
 //! | [`editorial`] | what the three share as things that editors write: documents, and the one [write](editorial::Write) |
 //! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
@@ -68,6 +69,7 @@ pub mod postgres;
 pub mod samples;
 pub mod serve;
 pub mod service;
+pub mod state;
 pub mod telemetry;
 pub mod terms;
 pub mod tokens;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{App, dev::HttpServiceFactory, web::ServiceConfig};
+use actix_web::{dev::HttpServiceFactory, web::ServiceConfig};
 use serde_json::{Value, json};
 use utoipa::{
     IntoResponses, OpenApi, PartialSchema, ToSchema,
@@ -17,9 +17,10 @@ use utoipa::{
     },
 };
 use utoipa_actix_web::OpenApiFactory;
+use uuid::Uuid;
 
 use crate::{
-    app,
+    changes::{Keys, Position, Seen},
     error::{self, Conflict, Error, Fault, Problem, ProblemType},
 };
 
@@ -54,15 +55,6 @@ impl<'c> Routes<'c> {
     }
 }
 
-/// What all handlers say of themselves.
-#[must_use]
-pub fn collect() -> Collected {
-    let mut collected = Collected::default();
-    // An app that is never started: only to hear what its handlers are.
-    let _ = App::new().configure(|config| app::routes(&mut Routes::new(config, &mut collected)));
-    collected
-}
-
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -81,10 +73,10 @@ pub fn collect() -> Collected {
 )]
 struct Head;
 
-/// The whole description.
+/// The whole description of what was collected.
 #[must_use]
-pub fn describe() -> Description {
-    let Collected { paths, schemas } = collect();
+pub fn describe(collected: Collected) -> Description {
+    let Collected { paths, schemas } = collected;
     let mut description = Head::openapi();
     description.paths = paths;
     let mut components = Components::new();
@@ -165,6 +157,11 @@ fn example(operation_id: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+/// Where examples of problems were seen.
+fn nowhere() -> Seen {
+    Seen { position: Position { log_id: Uuid::nil(), number: 0 }, keys: Keys::default() }
+}
+
 /// What the reads of one entity can answer beside `200`.
 pub struct EntityErrors;
 
@@ -174,8 +171,8 @@ impl IntoResponses for EntityErrors {
             "/terms/foundation-modle",
             vec![
                 Error::BadRequest(vec![Fault::query("lang", "unknown_parameter", "This address takes no parameters.")]),
-                Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: app::nothing_seen() },
-                Error::Gone { seen: app::nothing_seen() },
+                Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: nowhere() },
+                Error::Gone { seen: nowhere() },
             ],
         );
         let location = ObjectBuilder::new().schema_type(Type::String).build();

@@ -7,12 +7,12 @@ use rust_embed::RustEmbed;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    app::State,
     categories::CategoryDocument,
     changes::Position,
     companies::CompanyDocument,
     editorial::{self, Edit, Target},
     error::{Error, Fault},
+    state::State,
     terms::TermDocument,
 };
 

@@ -15,7 +15,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app::{self, HttpSettings, State},
+    app,
     clock::Clock,
     config::{Config, DatabaseSettings, ServerSettings},
     error::Error,
@@ -24,7 +24,9 @@ use crate::{
         cluster::{Cluster, ClusterError, Options},
         locks::{ServeLock, ServeLockError},
     },
-    samples, terms, tokens,
+    samples,
+    state::{HttpSettings, State},
+    terms, tokens,
 };
 
 /// How long a Postgres of one's own may take to answer at the start.
@@ -155,7 +157,7 @@ impl Content {
         }
         let pool = postgres::pool(options, database.connections);
         let log_id = postgres::log_id(&pool).await?;
-        let state = Data::new(State::new(pool, Clock::system(), http, log_id));
+        let state = Data::new(State { database: pool, clock: Clock::system(), http, log_id });
         let rendered = terms::render_again(&state).await?;
         if rendered > 0 {
             say(&format!("rendered {rendered} bodies anew"));

@@ -9,14 +9,14 @@ use actix_web::{
     web::{Bytes, Data, Path},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::OpenApi};
 
 use crate::{
-    app::State,
     error::{Error, PROBLEMS},
     http::answer,
-    openapi::{ProblemTypeErrors, Routes, ServiceErrors, TAG_SERVICE},
+    openapi::{self, ProblemTypeErrors, Routes, ServiceErrors, TAG_SERVICE},
     postgres,
+    state::State,
 };
 
 pub fn routes(routes: &mut Routes<'_>) {
@@ -95,8 +95,18 @@ async fn read_index(request: HttpRequest) -> HttpResponse {
     security(())
 )]
 #[get("/openapi.json")]
-async fn read_description(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Error> {
-    answer::constant(&request, "application/json", state.description.clone())
+async fn read_description(request: HttpRequest, description: Data<Description>) -> Result<HttpResponse, Error> {
+    answer::constant(&request, "application/json", description.0.clone())
+}
+
+/// `/openapi.json`, ready to be sent.
+pub struct Description(Bytes);
+
+impl Description {
+    #[must_use]
+    pub fn of(description: &OpenApi) -> Self {
+        Description(openapi::to_json(description).into())
+    }
 }
 
 /// Open the docs

@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{app::State, clock::Timestamp, error::Error, http::auth};
+use crate::{clock::Timestamp, error::Error, http::auth, state::State};
 
 /// The name of the token that the first start makes.
 const FIRST: &str = "first admin";

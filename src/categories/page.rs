@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{CategoryCard, CategoryLink};
 use crate::{
-    app::State,
     changes::{Keys, Seen},
     clock::Timestamp,
     companies::{self, CompanyExcerpt},
@@ -25,6 +24,7 @@ use crate::{
     },
     openapi::{EntityErrors, ListErrors, TAG_CATEGORIES},
     postgres,
+    state::State,
     terms::{self, TermExcerpt},
 };
 

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::CompanyCard;
 use crate::{
-    app::State,
     changes::{Keys, Seen},
     editorial::Kind,
     error::Error,
@@ -21,6 +20,7 @@ use crate::{
     },
     openapi::{ListErrors, TAG_COMPANIES},
     postgres,
+    state::State,
 };
 
 /// One page of companies.

@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    app::State,
     categories::CategoryLink,
     changes::{Keys, Seen},
     clock::Timestamp,
@@ -23,6 +22,7 @@ use crate::{
         query::Query,
     },
     openapi::{EntityErrors, TAG_COMPANIES},
+    state::State,
     terms::TermCard,
 };
 

@@ -16,12 +16,12 @@ use super::{
     touch::{self, Asking},
 };
 use crate::{
-    app::State,
     categories::CategoryDocument,
     changes::Position,
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Conflict, Error, Fault},
+    state::State,
     terms::TermDocument,
 };
 

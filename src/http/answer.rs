@@ -12,7 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{negotiate::Coding, precondition};
-use crate::{app::State, changes::Seen, error::Error};
+use crate::{changes::Seen, error::Error, state::State};
 
 pub const TERMBASE_POSITION: HeaderName = HeaderName::from_static("termbase-position");
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
@@ -112,7 +112,7 @@ impl Responder for Answer {
 
 /// How long the answer may be kept, by whom, and what it was made from; the same on a `200`, a `404` and a `410`.
 pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen) {
-    // State is there in every app that `app::app` builds; without it, nothing may be kept.
+    // State is there in every app that `app::serve` builds; without it, nothing may be kept.
     let http = request.app_data::<Data<State>>().map(|state| &state.http);
     let private =
         request.headers().contains_key(header::AUTHORIZATION) || request.headers().contains_key("termbase-after");

@@ -9,7 +9,7 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data}
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use crate::{app::State, error::Error, tokens};
+use crate::{error::Error, state::State, tokens};
 
 /// Someone who may read what is public: anyone, with a valid token or without one. A bad token is refused even here, so
 /// that its owner learns of it.

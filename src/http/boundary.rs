@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
 use super::answer;
-use crate::{app::State, error::Error};
+use crate::{error::Error, state::State};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

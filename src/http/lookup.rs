@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::{answer::Answer, query::Query, slug::Slug};
 use crate::{
-    app::State,
     changes::{Keys, Position, Seen},
     editorial::Kind,
     error::{Error, Fault},
     names,
+    state::State,
 };
 
 /// The last segment of a path such as `/terms/{slug}`.

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::TermCard;
 use crate::{
-    app::State,
     categories,
     changes::{Keys, Seen},
     editorial::Kind,
@@ -22,6 +21,7 @@ use crate::{
     },
     openapi::{ListErrors, TAG_TERMS},
     postgres,
+    state::State,
 };
 
 /// One page of terms.

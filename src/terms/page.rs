@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{PublicStatus, Source, TermCard};
 use crate::{
-    app::State,
     categories::CategoryTrail,
     changes::{Keys, Seen},
     clock::{Day, Timestamp},
@@ -25,6 +24,7 @@ use crate::{
         query::Query,
     },
     openapi::{EntityErrors, TAG_TERMS},
+    state::State,
 };
 
 /// Another name of a term, as readers see it.

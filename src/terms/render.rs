@@ -1,6 +1,6 @@
 //! Bodies that an older renderer has made into HTML.
 
-use crate::{app::State, editorial, error::Error, markdown};
+use crate::{editorial, error::Error, markdown, state::State};
 
 /// How many bodies one transaction renders: others may write in between.
 const PART: i64 = 500;

@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use termbase::openapi;
+use termbase::{app, openapi};
 
 use crate::support::TestApp;
 
@@ -30,7 +30,7 @@ fn assert_committed(path: &Path, now: &str) {
 }
 
 fn description() -> Value {
-    serde_json::to_value(openapi::describe()).unwrap()
+    serde_json::to_value(app::describe()).unwrap()
 }
 
 /// Every operation: its path, its method, itself.
@@ -63,7 +63,7 @@ async fn the_served_description_is_the_committed_one() {
 #[test]
 fn a_schema_name_has_one_meaning() {
     let mut known = BTreeMap::new();
-    for (name, schema) in openapi::collect().schemas {
+    for (name, schema) in app::collect().schemas {
         let schema = serde_json::to_value(schema).unwrap();
         if let Some(other) = known.insert(name.clone(), schema.clone()) {
             assert_eq!(other, schema, "two types are called {name}; the description would keep one of them");

@@ -16,7 +16,7 @@ use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use termbase::{
-    app::{self, HttpSettings, State},
+    app,
     clock::Clock,
     editorial::{self, Applied, Edit, Target},
     error::Error,
@@ -25,6 +25,7 @@ use termbase::{
         cluster::{Cluster, Options},
     },
     samples,
+    state::{HttpSettings, State},
 };
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,7 +186,12 @@ async fn template(content: Content) -> String {
         postgres::migrate(&options(&draft)).await.unwrap();
         if let Content::Samples = content {
             let pool = postgres::pool(options(&draft), 2);
-            let state = State::new(pool.clone(), clock(), http_settings(), postgres::log_id(&pool).await.unwrap());
+            let state = State {
+                database: pool.clone(),
+                clock: clock(),
+                http: http_settings(),
+                log_id: postgres::log_id(&pool).await.unwrap(),
+            };
             samples::load(&state).await.unwrap();
             pool.close().await;
         }
@@ -225,7 +231,7 @@ impl TestApp {
         let database = Database::create(content).await;
         let pool = postgres::pool(database.options(), 3);
         let log_id = postgres::log_id(&pool).await.unwrap();
-        let state = Data::new(State::new(pool, clock(), http, log_id));
+        let state = Data::new(State { database: pool, clock: clock(), http, log_id });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = app::serve(state.clone(), listener).unwrap();
