@@ -22,8 +22,9 @@ use crate::{
         query::Query,
     },
     openapi::{EntityErrors, TAG_COMPANIES},
+    postgres,
     state::State,
-    terms::TermCard,
+    terms::{self, TermExcerpt},
 };
 
 /// The whole page of a company.
@@ -49,8 +50,8 @@ pub struct CompanyPage {
     pub status: String,
     /// By name.
     pub categories: Vec<CategoryLink>,
-    /// The public terms that name it, by name.
-    pub terms: Vec<TermCard>,
+    /// The published terms that it is known for, by name.
+    pub terms: TermExcerpt,
     #[schema(value_type = String, format = DateTime)]
     pub published_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -87,6 +88,7 @@ pub async fn read_company(state: Data<State>, path: Path<String>, query: Query, 
 }
 
 async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Seen)>, Error> {
+    let mut snapshot = postgres::snapshot(&state.database).await?;
     let row = sqlx::query!(
         r#"
         select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version, k.revision_id,
@@ -94,25 +96,23 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Se
                k.updated_at as "updated_at: Timestamp",
                (select coalesce(json_agg(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name) order by c.name_key, c.id), '[]')
                   from company_categories l join categories c on c.id = l.category_id and c.deleted_at is null
-                 where l.company_id = k.id) as "categories!: Json<Vec<CategoryLink>>",
-               (select coalesce(json_agg(t.card order by t.name_key, t.id), '[]')
-                  from term_companies l join term_cards t on t.id = l.term_id
-                 where l.company_id = k.id) as "terms!: Json<Vec<TermCard>>",
-               coalesce((select max(position) from changes), 0) as "position!"
+                 where l.company_id = k.id) as "categories!: Json<Vec<CategoryLink>>"
           from companies k
          where k.slug = $1 and k.is_public
         "#,
         slug
     )
-    .fetch_optional(&state.database)
+    .fetch_optional(&mut *snapshot)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    let terms = terms::first_of_company(&mut snapshot, &row.slug, row.id).await?;
+    let number = postgres::position(&mut snapshot).await?;
     let mut keys = Keys::default();
     keys.add(format!("company:{}", row.id));
     keys.add(format!("slug:company/{}", row.slug));
     keys.add(format!("company:{}/terms", row.id));
     row.categories.iter().for_each(|category| keys.add(format!("category:{}/card", category.id)));
-    row.terms.iter().for_each(|card| card.add_keys(&mut keys));
+    terms.items.iter().for_each(|card| card.add_keys(&mut keys));
     let page = CompanyPage {
         id: row.id,
         slug: row.slug,
@@ -123,11 +123,11 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Se
         founded_year: row.founded_year,
         status: row.status,
         categories: row.categories.0,
-        terms: row.terms.0,
+        terms,
         published_at: row.published_at,
         created_at: row.created_at,
         updated_at: row.updated_at,
         version: row.version,
     };
-    Ok(Some((page, row.revision_id, Seen { position: state.position(row.position), keys })))
+    Ok(Some((page, row.revision_id, Seen { position: state.position(number), keys })))
 }

@@ -469,6 +469,8 @@ impl Entity for TermDocument<Uuid> {
         if listed || moved {
             touched.key("terms".into());
             before.into_iter().chain([after]).for_each(|document| touched.lists_of(document.category));
+            // Those that it keeps; those that come or go are ends of a link that changes.
+            after.companies.iter().for_each(|company| touched.end(Kind::Company, *company));
         }
         if was != is
             || moved

@@ -58,6 +58,13 @@ pub struct TermExcerpt {
     tag = TAG_TERMS,
     params(
         ("category" = Option<String>, Query, description = "Only terms of this category, and of those below it: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
+        (
+            "company" = Option<String>,
+            Query,
+            description = "Only terms that this company is known for: a slug of the day, a former one, or an id.",
+            example = "anthropic",
+            max_length = 100
+        ),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
     ),
@@ -69,22 +76,30 @@ pub struct TermExcerpt {
 )]
 #[get("/terms")]
 pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
-    let category = query.text("category");
-    let page = Page::take(&mut query, "/terms", &[("category", category.as_deref())]);
+    let (category, company) = (query.text("category"), query.text("company"));
+    let page = Page::take(&mut query, "/terms", &[("category", category.as_deref()), ("company", company.as_deref())]);
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let category = lookup::filter(&mut snapshot, &mut query, Kind::Category, category.as_deref()).await?;
+    let company = lookup::filter(&mut snapshot, &mut query, Kind::Company, company.as_deref()).await?;
     query.finish()?;
     let mut keys = Keys::default();
-    let mut found = match category {
-        None => {
-            keys.add("terms".into());
-            all(&mut snapshot, &page).await?
-        }
+    let below = match category {
         Some(id) => {
             // What is written below it touches it too.
             keys.add(format!("category:{id}/terms"));
-            let below = categories::with_descendants(&mut snapshot, id).await?;
-            of_categories(&mut snapshot, &below, &page).await?
+            Some(categories::with_descendants(&mut snapshot, id).await?)
+        }
+        None => None,
+    };
+    let mut found = match (company, below) {
+        (Some(company), below) => {
+            keys.add(format!("company:{company}/terms"));
+            of_company(&mut snapshot, company, below.as_deref(), &page).await?
+        }
+        (None, Some(below)) => of_categories(&mut snapshot, &below, &page).await?,
+        (None, None) => {
+            keys.add("terms".into());
+            all(&mut snapshot, &page).await?
         }
     };
     let number = postgres::position(&mut snapshot).await?;
@@ -103,6 +118,17 @@ pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Resu
 pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, below: &[Uuid]) -> Result<TermExcerpt, Error> {
     let page = Page::first("/terms", &[("category", Some(slug))], 20);
     let mut found = of_categories(snapshot, below, &page).await?;
+    let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
+    Ok(TermExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
+}
+
+/// The first terms of a company, for the company's page.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn first_of_company(snapshot: &mut PgConnection, slug: &str, company: Uuid) -> Result<TermExcerpt, Error> {
+    let page = Page::first("/terms", &[("company", Some(slug))], 20);
+    let mut found = of_company(snapshot, company, None, &page).await?;
     let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
     Ok(TermExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
 }
@@ -186,6 +212,50 @@ async fn of_categories(
         select count(*) as "total!" from terms
          where category_id = any($1) and status = 'published' and deleted_at is null
         "#,
+        categories
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Found { rows, total })
+}
+
+/// The terms of a company, narrowed to some categories where asked.
+async fn of_company(
+    conn: &mut PgConnection,
+    company: Uuid,
+    categories: Option<&[Uuid]>,
+    page: &Page<String>,
+) -> Result<Found, sqlx::Error> {
+    let (key, id) = begin(page);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select k.id as "id!", k.name_key as "name_key!", k.card as "card!: Json<TermCard>"
+          from (select t.id
+                  from term_companies l join terms t on t.id = l.term_id
+                 where l.company_id = $1 and t.status = 'published' and t.deleted_at is null
+                   and (t.name_key, t.id) > ($2, $3)
+                   and ($4::uuid[] is null or t.category_id = any($4))
+                 order by t.name_key, t.id
+                 limit $5) first
+          join term_cards k on k.id = first.id
+         order by k.name_key, k.id
+        "#,
+        company,
+        key,
+        id,
+        categories,
+        page.limit + 1
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"
+        select count(*) as "total!" from term_companies l join terms t on t.id = l.term_id
+         where l.company_id = $1 and t.status = 'published' and t.deleted_at is null
+           and ($2::uuid[] is null or t.category_id = any($2))
+        "#,
+        company,
         categories
     )
     .fetch_one(conn)

@@ -7,7 +7,7 @@ mod page;
 mod render;
 
 pub use document::{Alias, AliasKind, Source, TermDocument, TermStatus};
-pub use list::{TermExcerpt, first_of_category};
+pub use list::{TermExcerpt, first_of_category, first_of_company};
 pub use render::render_again;
 
 use serde::{Deserialize, Serialize};

@@ -69,6 +69,30 @@ async fn a_category_has_the_terms_of_those_below() {
 }
 
 #[tokio::test]
+async fn a_companys_page_begins_the_list_of_its_terms() {
+    let app = TestApp::empty().await;
+    let mut edits = vec![
+        category(&json!({"name": "C"})),
+        category(&json!({"name": "D"})),
+        company(&json!({"name": "K", "status": "published"})),
+    ];
+    for number in 0..45 {
+        let home = if number % 3 == 0 { "d" } else { "c" };
+        let companies: &[&str] = if number < 40 { &["k"] } else { &[] };
+        edits.push(term(&json!({"name": format!("Term {number:02}"), "definition": "D.", "category": home, "status": "published", "companies": companies})));
+    }
+    app.write(edits).await.unwrap();
+    let terms = app.get("/companies/k").await.json()["terms"].clone();
+    assert_eq!((terms["items"].as_array().unwrap().len(), terms["total"].as_i64()), (20, Some(40)));
+    let (all, total) = walk(&app, "/terms?company=k&limit=7").await;
+    assert_eq!((all.len(), total), (40, 40));
+    let (rest, _) = walk(&app, terms["rest"].as_str().unwrap()).await;
+    assert_eq!(rest, all[20..], "the rest goes on where the page ends");
+    let (narrowed, total) = walk(&app, "/terms?company=k&category=d&limit=3").await;
+    assert_eq!((narrowed.len(), total), (14, 14), "filters narrow each other");
+}
+
+#[tokio::test]
 async fn a_cursor_belongs_to_its_filters() {
     let app = tree().await;
     let cursor = app.get("/terms?category=top&limit=5").await.json()["next_cursor"].as_str().unwrap().to_owned();

@@ -114,6 +114,7 @@ impl Model {
             paths.insert(format!("/terms?category={}&limit=2", slug(category)));
             paths.insert(format!("/companies?category={}", slug(category)));
         }
+        paths.extend(self.companies.iter().take(5).map(|company| format!("/terms?company={}&limit=1", slug(company))));
         paths.extend(self.terms.iter().map(|term| format!("/companies?term={}&limit=2", slug(term))));
         paths
     }
