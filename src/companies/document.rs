@@ -64,11 +64,7 @@ impl CompanyDocument {
     /// # Errors
     /// Each fault with its JSON pointer, the rule, and what would pass.
     pub fn parse(value: &Value) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        match Self::read(Place::root(&mut faults), value) {
-            Some(document) if faults.is_empty() => Ok(document),
-            _ => Err(faults),
-        }
+        read::document(value, Self::read)
     }
 
     fn read(place: Place<'_>, value: &Value) -> Option<Self> {

@@ -25,6 +25,18 @@ impl std::fmt::Display for Reference {
     }
 }
 
+/// A document as `read` takes it from its root, or all of its faults.
+///
+/// # Errors
+/// Each fault with its JSON pointer, the rule, and what would pass.
+pub fn document<D>(value: &Value, read: impl FnOnce(Place<'_>, &Value) -> Option<D>) -> Result<D, Vec<Fault>> {
+    let mut faults = Vec::new();
+    match read(Place { pointer: String::new(), faults: &mut faults }, value) {
+        Some(document) if faults.is_empty() => Ok(document),
+        _ => Err(faults),
+    }
+}
+
 /// One place in a document, and where its faults go.
 pub struct Place<'f> {
     pointer: String,
@@ -32,11 +44,6 @@ pub struct Place<'f> {
 }
 
 impl<'f> Place<'f> {
-    /// The document as a whole (the empty JSON pointer of RFC 6901).
-    pub fn root(faults: &'f mut Vec<Fault>) -> Self {
-        Place { pointer: String::new(), faults }
-    }
-
     fn below(&mut self, token: &str) -> Place<'_> {
         // RFC 6901: a member's name may hold the pointer's own separators.
         let token = token.replace('~', "~0").replace('/', "~1");

@@ -129,12 +129,7 @@ impl TermDocument {
     /// # Errors
     /// Each fault with its JSON pointer, the rule, and what would pass.
     pub fn parse(value: &Value) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let document = Self::read(Place::root(&mut faults), value);
-        match document {
-            Some(document) if faults.is_empty() => Ok(document),
-            _ => Err(faults),
-        }
+        read::document(value, Self::read)
     }
 
     fn read(place: Place<'_>, value: &Value) -> Option<Self> {

@@ -50,6 +50,13 @@ pub struct TermExcerpt {
     pub rest: Option<String>,
 }
 
+impl TermExcerpt {
+    fn of(mut found: Found, page: &Page<String>) -> Self {
+        let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
+        TermExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest }
+    }
+}
+
 /// List terms
 ///
 /// Published terms by name, in pages. Deprecated ones are left out.
@@ -117,9 +124,7 @@ pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Resu
 /// A database that does not answer.
 pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, below: &[Uuid]) -> Result<TermExcerpt, Error> {
     let page = Page::first("/terms", &[("category", Some(slug))], 20);
-    let mut found = of_categories(snapshot, below, &page).await?;
-    let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
-    Ok(TermExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
+    Ok(TermExcerpt::of(of_categories(snapshot, below, &page).await?, &page))
 }
 
 /// The first terms of a company, for the company's page.
@@ -128,9 +133,7 @@ pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, below: &
 /// A database that does not answer.
 pub async fn first_of_company(snapshot: &mut PgConnection, slug: &str, company: Uuid) -> Result<TermExcerpt, Error> {
     let page = Page::first("/terms", &[("company", Some(slug))], 20);
-    let mut found = of_company(snapshot, company, None, &page).await?;
-    let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
-    Ok(TermExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
+    Ok(TermExcerpt::of(of_company(snapshot, company, None, &page).await?, &page))
 }
 
 struct Found {
