@@ -43,7 +43,7 @@ pub struct Place<'f> {
     faults: &'f mut Vec<Fault>,
 }
 
-impl<'f> Place<'f> {
+impl Place<'_> {
     fn below(&mut self, token: &str) -> Place<'_> {
         // RFC 6901: a member's name may hold the pointer's own separators.
         let token = token.replace('~', "~0").replace('/', "~1");
