@@ -32,6 +32,9 @@ use crate::{
 /// How long a Postgres of one's own may take to answer at the start.
 const OWN_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many lines of its log are shown of a private database that keeps dying.
+const SHOWN_LINES: usize = 12;
+
 /// How long the private cluster may take to stop after the last request.
 const CLUSTER_END: Duration = Duration::from_secs(30);
 
@@ -64,6 +67,8 @@ pub enum ServeError {
     Server(#[from] std::io::Error),
     #[error("the private database ended, and can't be started again: {0}")]
     Ended(ClusterError),
+    #[error("the private database keeps dying. The last lines of its log say why:\n{log}")]
+    Dying { log: String },
 }
 
 /// Where there is a cause, the error itself is written for who sent a request.
@@ -90,7 +95,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let base = stop.or_given_up(Base::prepare(&server, &database));
     let Some(base) = base.await else { return Ok(()) };
-    let base = base?;
+    let mut base = base?;
     let Some(content) = stop.or_given_up(Content::prepare(&server, &database, http, &base)).await else {
         base.end().await;
         return Ok(());
@@ -106,7 +111,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let ended = tokio::select! {
         result = &mut running => result.map_err(std::io::Error::other)?.map_err(ServeError::from),
         () = stop.wait() => Ok(()),
-        error = base.keep(&server, &database) => Err(ServeError::Ended(error)),
+        error = base.keep(&server, &database) => Err(error),
     };
     drain(&handle, &state.database, &mut stop).await;
     base.end().await;
@@ -210,7 +215,7 @@ impl Stop {
 /// The Postgres underneath: one's own, or the private cluster with its lease.
 enum Base {
     Own(PgConnectOptions),
-    Private { options: PgConnectOptions, cluster: tokio::sync::Mutex<Cluster>, psql: String, _lock: ServeLock },
+    Private { options: PgConnectOptions, cluster: Cluster, psql: String, _lock: ServeLock },
 }
 
 impl Base {
@@ -226,7 +231,7 @@ impl Base {
         let cluster = attach(server, database).await?;
         let options = PgConnectOptions::from_str(&cluster.url("termbase"))?;
         let psql = cluster.psql_command("termbase");
-        Ok(Base::Private { options, cluster: cluster.into(), psql, _lock: lock })
+        Ok(Base::Private { options, cluster, psql, _lock: lock })
     }
 
     fn options(&self) -> &PgConnectOptions {
@@ -238,7 +243,6 @@ impl Base {
     /// Gives the lease back, and waits until the private cluster has stopped: nothing of ours stays behind.
     async fn end(self) {
         if let Base::Private { cluster, .. } = self {
-            let cluster = cluster.into_inner();
             let ended = cluster.watch();
             drop(cluster);
             if tokio::time::timeout(CLUSTER_END, ended).await.is_err() {
@@ -248,16 +252,18 @@ impl Base {
     }
 
     /// Keeps the private cluster running: one that lost its supervisor is attached again. Ends with the reason why that
-    /// is not possible.
-    async fn keep(&self, server: &ServerSettings, database: &DatabaseSettings) -> ClusterError {
+    /// is not possible, or is of no use.
+    async fn keep(&mut self, server: &ServerSettings, database: &DatabaseSettings) -> ServeError {
         let Base::Private { cluster, .. } = self else { return std::future::pending().await };
         loop {
-            let ended = cluster.lock().await.watch();
-            ended.await;
+            cluster.watch().await;
+            if cluster.gave_up() {
+                return ServeError::Dying { log: cluster.last_log_lines(SHOWN_LINES) };
+            }
             tracing::warn!("the private database has lost its supervisor; starting it again");
             match attach(server, database).await {
-                Ok(again) => *cluster.lock().await = again,
-                Err(error) => return error,
+                Ok(again) => *cluster = again,
+                Err(error) => return ServeError::Ended(error),
             }
         }
     }

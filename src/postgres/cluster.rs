@@ -286,6 +286,14 @@ impl Cluster {
         log::last_lines(&self.place, count)
     }
 
+    /// Whether the supervisor, which has ended, gave up on a server that keeps dying. One that was killed has no reason that
+    /// would last; of one that another process started nothing is known.
+    pub fn gave_up(&mut self) -> bool {
+        // Its lock is free, so it is ending at this moment, if it has not: there is nothing to wait for but the kernel.
+        let status = self.supervisor.as_mut().and_then(|supervisor| supervisor.wait().ok());
+        status.and_then(|status| status.code()).is_some_and(|code| code != 0)
+    }
+
     /// Resolves when the supervisor has ended. Whoever still needs the cluster attaches again.
     ///
     /// It polls: a thread blocked in a lock could not be cancelled, and would keep a runtime from shutting down.

@@ -44,11 +44,6 @@ impl SessionError {
     }
 }
 
-/// Whether the server at this socket opens a session for us. It blocks.
-pub fn probe(socket: &Path) -> Result<(), SessionError> {
-    run(async { open(socket).await?.close().await })
-}
-
 /// Makes our database where it is missing: `initdb` only makes `postgres`. It blocks.
 pub fn ensure_database(socket: &Path) -> Result<(), SessionError> {
     run(async {

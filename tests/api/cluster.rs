@@ -508,7 +508,7 @@ impl Folder {
     }
 
     fn answers(&self) -> bool {
-        session::probe(&self.place().socket()).is_ok()
+        session::ensure_database(&self.place().socket()).is_ok()
     }
 
     /// Databases in the making.
@@ -620,7 +620,7 @@ fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     wait_for_some(what, || happened().then_some(()));
 }
 
-fn wait_for_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {

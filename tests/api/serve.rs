@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::Folder,
+    cluster::{Folder, wait_for_some},
     support::{Answer, Content, Database, PROGRAM, client},
 };
 
@@ -682,6 +682,28 @@ fn refusing_postgres() -> SocketAddr {
         client.write_all(&[b"E", &length.to_be_bytes()[..], fields].concat()).unwrap();
     });
     address
+}
+
+/// Its supervisor starts it again three times a minute; then there is a reason that would last.
+#[tokio::test]
+async fn a_postgres_that_keeps_dying_ends_the_service_with_its_log() {
+    let folder = Folder::new("keeps-dying");
+    let mut termbase = Termbase::serve(&folder, &[]);
+    termbase.address().await;
+    let supervisor = folder.supervisor();
+    let mut last = None;
+    for _ in 0..4 {
+        let server = wait_for_some("another server", || folder.find_server().filter(|server| Some(*server) != last));
+        kill(server, Signal::SIGKILL).unwrap();
+        last = Some(server);
+    }
+    let code = termbase.end(DEADLINE).await;
+    assert_eq!(code, Some(1));
+    let said = termbase.said.join("\n");
+    assert!(said.contains("keeps dying") && said.contains("ended 4 times within a minute"), "{said}");
+    for left in last.into_iter().chain([supervisor]) {
+        assert!(kill(left, None).is_err(), "process {left} is left");
+    }
 }
 
 /// The private server and we agree on each other, whatever libpq's variables say.
