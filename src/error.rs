@@ -107,16 +107,6 @@ impl Fault {
             detail: detail.into(),
         }
     }
-
-    pub fn header(name: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
-        Fault {
-            place: "header".into(),
-            pointer: None,
-            parameter: Some(name.into()),
-            code: code.into(),
-            detail: detail.into(),
-        }
-    }
 }
 
 /// What stands in the way of a change.

@@ -10,7 +10,7 @@ mod resolve;
 mod touch;
 mod write;
 
-pub use resolve::Names;
+pub use resolve::{Names, unknown};
 pub use touch::Touched;
 pub use write::{Write, write};
 

@@ -14,7 +14,7 @@ pub struct Names {
     ids: HashMap<(Kind, Reference), Uuid>,
     /// The slug of the day of each entity that is referred to.
     slugs: HashMap<Uuid, Slug>,
-    closest: HashMap<(Kind, Reference), Vec<String>>,
+    closest: HashMap<(Kind, Reference), String>,
     /// Of the document that is being resolved.
     faults: Vec<Fault>,
 }
@@ -89,8 +89,9 @@ impl Names {
         const MOST: usize = 100;
         let missing = references.iter().filter(|asked| !self.ids.contains_key(*asked)).take(MOST);
         for (kind, reference) in missing.cloned().collect::<Vec<_>>() {
-            let closest = closest(conn, kind, &reference.to_string()).await?;
-            self.closest.insert((kind, reference), closest);
+            if let Some(closest) = closest(conn, kind, &reference.to_string()).await? {
+                self.closest.insert((kind, reference), closest);
+            }
         }
         Ok(())
     }
@@ -106,12 +107,7 @@ impl Names {
         if let Some(id) = self.ids.get(&asked) {
             return Some(*id);
         }
-        let closest = self.closest.get(&asked).map(Vec::as_slice).unwrap_or_default();
-        let hint = match closest.first() {
-            Some(slug) => format!("; did you mean \"{slug}\"?"),
-            None => ".".into(),
-        };
-        let detail = format!("There is no {} \"{reference}\"{hint}", kind.as_str());
+        let detail = unknown(kind, &reference.to_string(), self.closest.get(&asked));
         self.faults.push(Fault::body(pointer(), "unknown_reference", detail));
         None
     }
@@ -159,18 +155,25 @@ impl Names {
     }
 }
 
-/// Up to three slugs of the day, drafts included, that are spelt most like `text`: for those who may write.
-async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<Vec<String>, sqlx::Error> {
+/// What is said of a reference that names nothing.
+#[must_use]
+pub fn unknown(kind: Kind, reference: &str, closest: Option<&String>) -> String {
+    let hint = closest.map_or_else(|| ".".into(), |slug| format!("; did you mean \"{slug}\"?"));
+    format!("There is no {} \"{reference}\"{hint}", kind.as_str())
+}
+
+/// The slug, of the day or a former one, drafts included, that is spelt most like `text`: for those who may write.
+async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         select h.slug from slug_history h
          where h.kind = $1 and h.slug % $2
          order by similarity(h.slug, $2) desc, h.slug
-         limit 3
+         limit 1
         "#,
         kind.as_str(),
         text
     )
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{answer::Answer, query::Query, slug::Slug};
 use crate::{
     changes::{Keys, Position, Seen},
-    editorial::Kind,
+    editorial::{self, Kind},
     error::{Error, Fault},
     names,
     state::State,
@@ -66,9 +66,8 @@ pub async fn filter(
     }
     let shown: String = value.chars().take(100).collect();
     let (_, closest) = closest(snapshot, kind, &shown).await?;
-    let hint = closest.first().map_or_else(|| ".".into(), |slug| format!("; did you mean \"{slug}\"?"));
-    let name = kind.as_str();
-    query.fault(Fault::query(name, "unknown_reference", format!("There is no {name} \"{shown}\"{hint}")));
+    let detail = editorial::unknown(kind, &shown, closest.first());
+    query.fault(Fault::query(kind.as_str(), "unknown_reference", detail));
     Ok(None)
 }
 

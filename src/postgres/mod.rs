@@ -156,8 +156,3 @@ pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, s
 pub async fn position(snapshot: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "position!" from changes"#).fetch_one(snapshot).await
 }
-
-/// Tells one state of the migrations from another: what a copy of a migrated database depends on.
-pub fn fingerprint() -> Vec<(i64, Vec<u8>)> {
-    MIGRATIONS.iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect()
-}

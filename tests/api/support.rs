@@ -166,7 +166,8 @@ async fn admin(statement: &str) -> Result<(), sqlx::Error> {
 
 /// A migrated database to copy, made once for what the migrations and the samples are now.
 async fn template(content: Content) -> String {
-    let stamp = fingerprint(format!("{:?}{:?}", samples::edits().unwrap(), postgres::fingerprint()).as_bytes());
+    let migrations: Vec<_> = sqlx::migrate!().iter().map(|migration| migration.checksum.to_vec()).collect();
+    let stamp = fingerprint(format!("{:?}{migrations:?}", samples::edits().unwrap()).as_bytes());
     let name = match content {
         Content::Nothing => format!("template_{stamp:016x}_empty"),
         Content::Samples => format!("template_{stamp:016x}_samples"),
