@@ -25,6 +25,7 @@ use termbase::{
     },
     state::{HttpSettings, State},
     terms::TermDocument,
+    tokens::Author,
 };
 
 const TERMS: usize = 100_000;
@@ -62,7 +63,8 @@ async fn main() {
     let edits = glossary(terms);
     let before = resident_mib("VmRSS");
     let began = Instant::now();
-    editorial::write(&state, "bench", None, async |write| write.apply(edits.clone()).await).await.unwrap();
+    let author = Author::program("bench");
+    editorial::write(&state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
     println!("write      {} documents in one write: {:.1} s", edits.len(), began.elapsed().as_secs_f64());
     println!("memory     {before} MiB with the documents, {} MiB at most while writing", resident_mib("VmHWM"));
     drop(edits);

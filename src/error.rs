@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::changes::Seen;
+use crate::{changes::Seen, tokens::Role};
 
 /// A kind of problem: what its `type` leads to.
 #[derive(Debug)]
@@ -36,6 +36,12 @@ problems! {
     INVALID_TOKEN = "invalid_token" UNAUTHORIZED "The token is not valid":
         "The `Authorization` header is not `Bearer tb_…`, or its token is unknown, expired or revoked. Public reads need no \
          token: leave the header out, or ask an administrator for a new token."
+    TOKEN_REQUIRED = "token_required" UNAUTHORIZED "A token is needed":
+        "This operation is not open to everyone, and the request has no `Authorization` header. Send a token of this service \
+         as `Authorization: Bearer tb_…`; an administrator makes one by `POST /tokens` or `termbase token create`."
+    FORBIDDEN = "forbidden" FORBIDDEN "The token's role is too low":
+        "The token is valid, but its role may not do this; `detail` names the role that may. Each role has all of the one \
+         before: viewer, contributor, editor, admin. Use a token of that role, or ask an administrator for one."
     NOT_FOUND = "not_found" NOT_FOUND "Nothing is here":
         "No such address, or nothing public under this slug. `suggestions` names the closest slugs, where there are any."
     METHOD_NOT_ALLOWED = "method_not_allowed" METHOD_NOT_ALLOWED "The method is not allowed here":
@@ -141,7 +147,7 @@ pub struct Problem {
     #[schema(format = "uri-reference", example = "/terms")]
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
-    /// `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`, `content_too_large`, `uri_too_long`,
+    /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`, `content_too_large`, `uri_too_long`,
     /// `invalid_document`, `internal_error`, `unavailable` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
@@ -165,6 +171,14 @@ pub enum Error {
     /// 401: a token that does not open anything.
     #[error("The token in the Authorization header is not valid: {0}.")]
     InvalidToken(&'static str),
+    /// 401: no token, where one is needed.
+    #[error("This needs a token; send one as \"Authorization: Bearer tb_…\".")]
+    TokenRequired,
+    /// 403: a valid token of too low a role.
+    #[error(
+        "This needs the role {needed}, and the token has the role {has}; use a token whose role is {needed} or above, or ask an administrator for one."
+    )]
+    Forbidden { needed: Role, has: Role },
     /// 404: no such entity, as of the position at which it was looked for.
     #[error("{}", not_found(.suggestions))]
     NoEntity { suggestions: Vec<String>, seen: Seen },
@@ -223,6 +237,8 @@ impl Error {
         match self {
             Error::BadRequest(_) => BAD_REQUEST,
             Error::InvalidToken(_) => INVALID_TOKEN,
+            Error::TokenRequired => TOKEN_REQUIRED,
+            Error::Forbidden { .. } => FORBIDDEN,
             Error::NoEntity { .. } | Error::NoAddress => NOT_FOUND,
             Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
             Error::NotAcceptable => NOT_ACCEPTABLE,
@@ -246,6 +262,8 @@ impl Error {
             Error::Refused { faults, conflicts } => (faults.clone(), vec![], conflicts.clone()),
             Error::NoEntity { suggestions, .. } => (vec![], suggestions.clone(), vec![]),
             Error::InvalidToken(_)
+            | Error::TokenRequired
+            | Error::Forbidden { .. }
             | Error::NoAddress
             | Error::MethodNotAllowed { .. }
             | Error::NotAcceptable

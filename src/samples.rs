@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Fault},
     state::State,
     terms::TermDocument,
+    tokens::Author,
 };
 
 #[derive(RustEmbed)]
@@ -55,7 +56,8 @@ pub fn edits() -> Result<Vec<Edit>, SampleError> {
 pub async fn load(state: &State) -> Result<Option<(usize, Position)>, Error> {
     let edits = edits().map_err(Error::internal)?;
     let count = edits.len();
-    let (loaded, position) = editorial::write(state, AUTHOR, Some("The sample glossary"), async |write| {
+    let author = Author::program(AUTHOR);
+    let (loaded, position) = editorial::write(state, &author, Some("The sample glossary"), async |write| {
         let first = write.is_first().await?;
         if first {
             write.apply(edits.clone()).await?;

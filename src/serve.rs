@@ -331,7 +331,7 @@ async fn make_token(state: &State, server: &ServerSettings) -> Result<Token, Err
     })
     .await?;
     if let (false, Some(token)) = (made, &server.admin_token)
-        && !tokens::is_valid(state, token).await?
+        && tokens::find(state, token).await?.is_none()
     {
         tracing::warn!("TERMBASE_ADMIN_TOKEN has no effect: it is not the first token of this database");
     }

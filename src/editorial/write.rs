@@ -23,6 +23,7 @@ use crate::{
     error::{Conflict, Error, Fault},
     state::State,
     terms::TermDocument,
+    tokens::Author,
 };
 
 // What is stored: documents with their references resolved.
@@ -37,7 +38,7 @@ const PART: usize = 2_000;
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
     clock: Clock,
-    author: String,
+    author: Author,
     message: Option<String>,
     at: Timestamp,
     pending: Vec<Pending>,
@@ -70,7 +71,7 @@ impl Pending {
 /// What `edits` returns; [`Error::Unavailable`] where the others were quicker three times.
 pub async fn write<T>(
     state: &State,
-    author: &str,
+    author: &Author,
     message: Option<&str>,
     mut edits: impl AsyncFnMut(&mut Write) -> Result<T, Error>,
 ) -> Result<(T, Position), Error> {
@@ -114,11 +115,11 @@ fn is_collision_cause(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Write {
-    /// Begins a transaction that may write, in the name of `author` (a token's name, shown in revisions).
+    /// Begins a transaction that may write, in the name of `author`, whom revisions show.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the database does not answer.
-    pub async fn open(state: &State, author: &str, message: Option<&str>) -> Result<Self, Error> {
+    pub async fn open(state: &State, author: &Author, message: Option<&str>) -> Result<Self, Error> {
         let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
         // The mark that the guard trigger looks for; the time that a statement of a large file may take; and the time after
         // which a session that froze gives its rows back.
@@ -134,7 +135,7 @@ impl Write {
         Ok(Write {
             transaction,
             clock: state.clock.clone(),
-            author: author.to_owned(),
+            author: author.clone(),
             message: message.map(ToOwned::to_owned),
             at: state.clock.now(),
             pending: Vec::new(),
@@ -211,7 +212,7 @@ impl Write {
 
         let stored = async {
             let conn = &mut *self.transaction;
-            let by = By { author: &self.author, message: self.message.as_deref(), at: self.at };
+            let by = By { author: &self.author.name, message: self.message.as_deref(), at: self.at };
             by.store(conn, &categories, &names).await?;
             by.store(conn, &companies, &names).await?;
             by.store(conn, &terms, &names).await?;

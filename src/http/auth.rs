@@ -9,34 +9,80 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data}
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use crate::{error::Error, state::State, tokens};
+use crate::{
+    error::Error,
+    state::State,
+    tokens::{self, Author, Role},
+};
 
 /// Someone who may read what is public: anyone, with a valid token or without one. A bad token is refused even here, so
 /// that its owner learns of it.
 #[derive(Debug)]
-pub struct Reader;
+pub struct Reader(pub Option<Author>);
 
 impl FromRequest for Reader {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let header = request.headers().get(header::AUTHORIZATION).cloned();
-        let state = request.app_data::<Data<State>>().cloned();
-        Box::pin(async move {
-            let Some(header) = header else { return Ok(Reader) };
-            let state = state.ok_or_else(|| Error::internal("the app has no state"))?;
-            let token = header
-                .to_str()
-                .ok()
-                .and_then(bearer)
-                .ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
-            if tokens::is_valid(&state, &SecretString::from(token)).await? {
-                Ok(Reader)
-            } else {
-                Err(Error::InvalidToken("it is unknown, expired or revoked"))
+        let caller = caller(request);
+        Box::pin(async move { caller.await.map(Reader) })
+    }
+}
+
+/// A permission is a handler's argument: there is no other way to come by the author of a write, so one without the
+/// right role does not compile.
+macro_rules! permissions {
+    ($($(#[$meta:meta])* $name:ident)*) => {$(
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $name(pub Author);
+
+        impl FromRequest for $name {
+            type Error = Error;
+            type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                let caller = caller(request);
+                Box::pin(async move { at_least(Role::$name, caller.await?).map($name) })
             }
-        })
+        }
+    )*};
+}
+
+permissions! {
+    /// Someone who may see drafts.
+    Viewer
+    /// Someone who may write drafts.
+    Contributor
+    /// Someone who may change what is public.
+    Editor
+    /// Someone who may do everything.
+    Admin
+}
+
+fn at_least(needed: Role, caller: Option<Author>) -> Result<Author, Error> {
+    let author = caller.ok_or(Error::TokenRequired)?;
+    if author.role < needed {
+        return Err(Error::Forbidden { needed, has: author.role });
+    }
+    Ok(author)
+}
+
+/// Who sent the request; nobody, where it has no token.
+fn caller(request: &HttpRequest) -> impl Future<Output = Result<Option<Author>, Error>> + use<> {
+    let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+    let state = request.app_data::<Data<State>>().cloned();
+    async move {
+        let state = state.ok_or_else(|| Error::internal("the app has no state"))?;
+        let Some(authorization) = authorization else { return Ok(None) };
+        let token = authorization
+            .to_str()
+            .ok()
+            .and_then(bearer)
+            .ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
+        let author = tokens::find(&state, &SecretString::from(token)).await?;
+        author.map(Some).ok_or(Error::InvalidToken("it is unknown, expired or revoked"))
     }
 }
 

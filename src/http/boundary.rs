@@ -102,10 +102,20 @@ impl Context {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match error {
+            // RFC 6750, section 3: no error is named to a request that came without a token.
+            Error::TokenRequired => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"termbase\""));
+            }
             Error::InvalidToken(_) => {
                 headers.insert(
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Bearer realm=\"termbase\", error=\"invalid_token\""),
+                );
+            }
+            Error::Forbidden { .. } => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"termbase\", error=\"insufficient_scope\""),
                 );
             }
             Error::MethodNotAllowed { allow } => {

@@ -1,6 +1,6 @@
 //! Bodies that an older renderer has made into HTML.
 
-use crate::{editorial, error::Error, markdown, state::State};
+use crate::{editorial, error::Error, markdown, state::State, tokens::Author};
 
 /// How many bodies one transaction renders: others may write in between.
 const PART: i64 = 500;
@@ -13,7 +13,7 @@ const PART: i64 = 500;
 pub async fn render_again(state: &State) -> Result<usize, Error> {
     let mut rendered = 0;
     while is_behind(state).await? {
-        let (part, _) = editorial::write(state, "termbase", None, async |write| {
+        let (part, _) = editorial::write(state, &Author::program("termbase"), None, async |write| {
             let conn = write.connection();
             let rows = sqlx::query!(
                 r#"

@@ -518,7 +518,8 @@ async fn a_write_may_apply_again_what_it_has_renamed() {
     let app = TestApp::empty().await;
     let applied = app.write(vec![category(&json!({"name": "C"})), term(&t("a"))]).await.unwrap();
     let id = applied[1].id;
-    let mut write = editorial::Write::open(&app.state, "tests", None).await.unwrap();
+    let mut write =
+        editorial::Write::open(&app.state, &termbase::tokens::Author::program("tests"), None).await.unwrap();
     let renamed = with("a2", "name", json!("a"));
     write.apply(vec![term_again(id, &renamed)]).await.unwrap();
     let mut unnamed = with("a", "definition", json!("Other."));

@@ -271,7 +271,8 @@ async fn what_is_no_http_is_refused_and_harms_nothing() {
 #[tokio::test]
 async fn a_dropped_write_leaves_nothing() {
     let app = TestApp::empty().await;
-    let mut write = editorial::Write::open(&app.state, "tests", None).await.unwrap();
+    let mut write =
+        editorial::Write::open(&app.state, &termbase::tokens::Author::program("tests"), None).await.unwrap();
     let edits: Vec<Edit> = vec![category(&json!({"name": "C"}))];
     write.apply(edits).await.unwrap();
     drop(write);

@@ -26,6 +26,7 @@ use termbase::{
     },
     samples,
     state::{HttpSettings, State},
+    tokens::Author,
 };
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -277,8 +278,9 @@ impl TestApp {
 
     /// Writes documents as new entities, through the one write.
     pub async fn write(&self, edits: Vec<Edit>) -> Result<Vec<Applied>, Error> {
+        let author = Author::program("tests");
         let (applied, _) =
-            editorial::write(&self.state, "tests", None, async |write| write.apply(edits.clone()).await).await?;
+            editorial::write(&self.state, &author, None, async |write| write.apply(edits.clone()).await).await?;
         Ok(applied)
     }
 }
