@@ -194,6 +194,9 @@ pub enum Error {
     /// 409 where conflicts alone stand in the way of a write, else 422.
     #[error("{}", summary(.faults))]
     Refused { faults: Vec<Fault>, conflicts: Vec<Conflict> },
+    /// 409: something else than a member of the document stands in the way.
+    #[error("{detail}")]
+    Conflict { detail: String, conflicts: Vec<Conflict> },
     /// 410: was public and is deleted, as of the position at which it was looked for.
     #[error("It was deleted.")]
     Gone { seen: Seen },
@@ -243,6 +246,7 @@ impl Error {
             Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
             Error::NotAcceptable => NOT_ACCEPTABLE,
             Error::Refused { faults, conflicts } if faults.len() == conflicts.len() => CONFLICT,
+            Error::Conflict { .. } => CONFLICT,
             Error::Refused { .. } => INVALID_DOCUMENT,
             Error::Gone { .. } => GONE,
             Error::UriTooLong(_) => URI_TOO_LONG,
@@ -260,6 +264,7 @@ impl Error {
         let (errors, suggestions, conflicts) = match self {
             Error::BadRequest(faults) => (faults.clone(), vec![], vec![]),
             Error::Refused { faults, conflicts } => (faults.clone(), vec![], conflicts.clone()),
+            Error::Conflict { conflicts, .. } => (vec![], vec![], conflicts.clone()),
             Error::NoEntity { suggestions, .. } => (vec![], suggestions.clone(), vec![]),
             Error::InvalidToken(_)
             | Error::TokenRequired

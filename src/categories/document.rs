@@ -7,15 +7,17 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::page;
 use crate::{
     clock::Timestamp,
     editorial::{
-        Entity, Kind, Names, Row, Stored, Touched,
+        Edit, Entity, Kind, Names, Row, Stored, Target, Touched, Which,
         document::{self as read, Members, Place, Reference},
     },
     error::{Error, Fault},
-    http::slug::Slug,
+    http::{answer::Answer, slug::Slug},
     names::Name,
+    state::State,
 };
 
 /// A category as editors write it; `R` is what its reference is: as written, an id, or a slug of the day.
@@ -56,10 +58,26 @@ impl CategoryDocument {
     }
 }
 
+impl<R> CategoryDocument<R> {
+    /// The same document with another reference.
+    fn map<S>(self, other: impl Fn(R) -> S) -> CategoryDocument<S> {
+        let CategoryDocument { slug, name, description, parent, rank } = self;
+        CategoryDocument { slug, name, description, parent: parent.map(other), rank }
+    }
+}
+
 impl Entity for CategoryDocument<Uuid> {
     const KIND: Kind = Kind::Category;
     type Written = CategoryDocument;
     type Shown = CategoryDocument<String>;
+
+    fn parse(value: &Value) -> Result<CategoryDocument, Vec<Fault>> {
+        CategoryDocument::parse(value)
+    }
+
+    fn edit(target: Target, written: CategoryDocument) -> Edit {
+        Edit::Category(target, written)
+    }
 
     fn wanted_slug(written: &CategoryDocument) -> Option<&Slug> {
         written.slug.as_ref()
@@ -76,16 +94,29 @@ impl Entity for CategoryDocument<Uuid> {
     fn resolve(written: CategoryDocument, slug: Slug, names: &mut Names) -> Self {
         let CategoryDocument { slug: _, name, description, parent, rank } = written;
         let own = names.id(Kind::Category, &Reference::Slug(slug.clone()), || "/slug".into());
-        let parent = parent.and_then(|parent| names.id(Kind::Category, &parent, || "/parent".into()));
+        let parent = parent.and_then(|parent| names.live_id(Kind::Category, &parent, "/parent"));
         if parent.is_some() && parent == own {
             names.fault("/parent", "itself", "A category can't be its own parent.");
         }
         CategoryDocument { slug: Some(slug), name, description, parent, rank }
     }
 
+    fn referred(&self, add: &mut dyn FnMut(Kind, Uuid)) {
+        self.parent.iter().for_each(|parent| add(Kind::Category, *parent));
+    }
+
     fn shown(&self, names: &Names) -> CategoryDocument<String> {
-        let CategoryDocument { slug, name, description, parent, rank } = self.clone();
-        CategoryDocument { slug, name, description, parent: parent.map(|parent| names.slug(parent)), rank }
+        self.clone().map(|parent| names.slug(parent))
+    }
+
+    fn respelled(written: CategoryDocument, names: &Names) -> CategoryDocument<String> {
+        written.map(|parent| names.respell(Kind::Category, parent))
+    }
+
+    fn without(&self, other: Uuid) -> Option<CategoryDocument> {
+        let mut document = self.clone();
+        document.parent = document.parent.filter(|parent| *parent != other);
+        Some(document.map(Reference::Id))
     }
 
     fn name(&self) -> &Name {
@@ -96,12 +127,19 @@ impl Entity for CategoryDocument<Uuid> {
         true
     }
 
+    async fn lock(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+        sqlx::query!("select id from categories where id = any($1) order by id for no key update", ids)
+            .fetch_all(conn)
+            .await?;
+        Ok(())
+    }
+
     async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
         let rows = sqlx::query!(
             r#"
-            select id, slug, name, description, parent_id, rank, version, created_at as "created_at: Timestamp",
-                   deleted_at is not null as "deleted!"
-              from categories where id = any($1) order by id for no key update
+            select id, slug, name, description, parent_id, rank, version, revision_id,
+                   created_at as "created_at: Timestamp", deleted_at as "deleted_at: Timestamp"
+              from categories where id = any($1)
             "#,
             ids
         )
@@ -116,16 +154,9 @@ impl Entity for CategoryDocument<Uuid> {
                 parent: row.parent_id,
                 rank: row.rank,
             };
-            Ok((
-                row.id,
-                Stored {
-                    slug,
-                    document,
-                    version: row.version,
-                    published_at: Some(row.created_at),
-                    deleted: row.deleted,
-                },
-            ))
+            let (version, revision_id) = (row.version, row.revision_id);
+            let (published_at, deleted_at) = (Some(row.created_at), row.deleted_at);
+            Ok((row.id, Stored { slug, document, version, revision_id, published_at, deleted_at }))
         });
         stored.collect()
     }
@@ -138,14 +169,16 @@ impl Entity for CategoryDocument<Uuid> {
     async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
         sqlx::query!(
             r#"
-            insert into categories (id, slug, name, name_key, description, parent_id, rank, version, revision_id, created_at, updated_at)
-            select id, slug, name, name_key, description, parent_id, rank, version, revision_id, $10, $10
-              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::integer[], $8::bigint[], $9::uuid[])
-                as c (id, slug, name, name_key, description, parent_id, rank, version, revision_id)
+            insert into categories (id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at,
+                                    created_at, updated_at)
+            select id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at, $11, $11
+              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::integer[], $8::bigint[],
+                          $9::uuid[], $10::timestamptz[])
+                as c (id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at)
             on conflict (id) do update set
                 name = excluded.name, name_key = excluded.name_key, description = excluded.description,
                 parent_id = excluded.parent_id, rank = excluded.rank, version = excluded.version,
-                revision_id = excluded.revision_id, updated_at = excluded.updated_at
+                revision_id = excluded.revision_id, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at
             "#,
             &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.slug.as_str()).collect::<Vec<_>>() as &[&str],
@@ -156,6 +189,7 @@ impl Entity for CategoryDocument<Uuid> {
             &rows.iter().map(|row| row.after.rank).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.deleted_at).collect::<Vec<_>>() as &[Option<Timestamp>],
             rows.first().map(|row| row.at) as Option<Timestamp>
         )
         .execute(conn)
@@ -179,16 +213,34 @@ impl Entity for CategoryDocument<Uuid> {
         Ok(())
     }
 
+    async fn remove(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from categories where id = $1", id).execute(conn).await?;
+        Ok(())
+    }
+
+    async fn page(state: &State, which: Which<'_>, _: bool) -> Result<Option<Answer>, Error> {
+        page::answer(state, which).await
+    }
+
     fn touch(row: &Row<Self>, touched: &mut Touched) {
         let (id, after) = (row.id, &row.after);
+        let (was, is) = (row.was_public(), row.is_public());
+        if !was && !is {
+            return;
+        }
         let before = row.before.as_ref().map(|before| &before.document);
         touched.key(format!("category:{id}"));
         touched.key(format!("category:{id}/card"));
         touched.key("categories".into());
-        if before.is_none() {
+        if was != is {
+            // Under its id it answered as what never existed, or as what is deleted.
             touched.key(format!("slug:category/{id}"));
         }
-        if before.is_none_or(|before| before.slug != after.slug) {
+        if was != is && before.is_some() {
+            // The pages of companies that name it.
+            touched.flip();
+        }
+        if was != is || before.is_none_or(|before| before.slug != after.slug) {
             row.former_slug()
                 .into_iter()
                 .chain([&row.slug])

@@ -1,25 +1,22 @@
 //! `GET /categories`, flat, and `GET /categories/{slug}` with the first terms and companies.
 
-use actix_web::{
-    get,
-    web::{Data, Path},
-};
+use actix_web::{get, web::Data};
 use serde::Serialize;
 use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{CategoryCard, CategoryLink};
+use super::{CategoryCard, CategoryDocument, CategoryLink};
 use crate::{
     changes::{Keys, Seen},
     clock::Timestamp,
     companies::{self, CompanyExcerpt},
-    editorial::Kind,
+    editorial::Which,
     error::Error,
     http::{
         answer::Answer,
         auth::Reader,
-        lookup::{self, Segment},
+        lookup::{self, Address},
         query::Query,
     },
     openapi::{EntityErrors, ListErrors, TAG_CATEGORIES},
@@ -128,18 +125,17 @@ pub async fn list_categories(state: Data<State>, query: Query, _: Reader) -> Res
     security((), ("bearer" = []))
 )]
 #[get("/categories/{slug}")]
-pub async fn read_category(state: Data<State>, path: Path<String>, query: Query, _: Reader) -> Result<Answer, Error> {
+pub async fn read_category(
+    state: Data<State>,
+    address: Address,
+    query: Query,
+    reader: Reader,
+) -> Result<Answer, Error> {
     query.finish()?;
-    let segment = Segment::of(&path);
-    if let Segment::Slug(slug) = &segment
-        && let Some((page, revision, seen)) = read(&state, slug.as_str()).await?
-    {
-        return Answer::json(&page, Some(revision), seen);
-    }
-    lookup::elsewhere(&state, Kind::Category, "categories", &segment).await
+    lookup::page::<CategoryDocument<Uuid>>(&state, &address, &reader).await
 }
 
-async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, Seen)>, Error> {
+pub(super) async fn answer(state: &State, which: Which<'_>) -> Result<Option<Answer>, Error> {
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let row = sqlx::query!(
         r#"
@@ -155,9 +151,10 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, S
                (select coalesce(json_agg(k.card order by k.rank, k.name_key, k.id), '[]')
                   from category_cards k where k.parent_id = c.id) as "children!: Json<Vec<CategoryCard>>"
           from categories c
-         where c.slug = $1 and c.deleted_at is null
+         where c.id = coalesce($2, (select s.id from categories s where s.slug = $1 and s.deleted_at is null))
         "#,
-        slug
+        which.slug(),
+        which.id()
     )
     .fetch_optional(&mut *snapshot)
     .await?;
@@ -198,7 +195,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CategoryPage, Uuid, S
         updated_at: row.updated_at,
         version: row.version,
     };
-    Ok(Some((page, row.revision_id, Seen { position: state.position(number), keys })))
+    Answer::json(&page, Some(row.revision_id), Seen { position: state.position(number), keys }).map(Some)
 }
 
 /// A category and all below it; itself first.

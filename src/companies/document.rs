@@ -7,20 +7,22 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::page;
 use crate::{
     clock::Timestamp,
     countries::is_country,
     editorial::{
-        Entity, Kind, Names, Row, Stored, Touched,
+        Edit, Entity, Kind, Names, Row, Stored, Target, Touched, Which,
         document::{self as read, Choice, Members, Place, Reference},
     },
     error::{Error, Fault},
-    http::slug::Slug,
+    http::{answer::Answer, slug::Slug},
     names::Name,
+    state::State,
 };
 
 /// Where a company stands: never back to draft once it was public.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CompanyStatus {
     Draft,
@@ -35,6 +37,17 @@ impl Choice for CompanyStatus {
             CompanyStatus::Draft => "draft",
             CompanyStatus::Published => "published",
         }
+    }
+}
+
+impl CompanyStatus {
+    /// The status that a row has.
+    ///
+    /// # Errors
+    /// One that a newer version has stored.
+    pub(super) fn of(column: &str) -> Result<Self, Error> {
+        let known = Self::ALL.iter().find(|status| status.as_str() == column).copied();
+        known.ok_or_else(|| Error::internal("a status that this version does not know"))
     }
 }
 
@@ -104,10 +117,28 @@ impl CompanyDocument {
     }
 }
 
+impl<R> CompanyDocument<R> {
+    /// The same document with other references, kept sorted.
+    fn map<S: Ord>(self, other: impl Fn(R) -> S) -> CompanyDocument<S> {
+        let CompanyDocument { slug, name, description, website, country, founded_year, status, categories } = self;
+        let mut categories: Vec<S> = categories.into_iter().map(other).collect();
+        categories.sort_unstable();
+        CompanyDocument { slug, name, description, website, country, founded_year, status, categories }
+    }
+}
+
 impl Entity for CompanyDocument<Uuid> {
     const KIND: Kind = Kind::Company;
     type Written = CompanyDocument;
     type Shown = CompanyDocument<String>;
+
+    fn parse(value: &Value) -> Result<CompanyDocument, Vec<Fault>> {
+        CompanyDocument::parse(value)
+    }
+
+    fn edit(target: Target, written: CompanyDocument) -> Edit {
+        Edit::Company(target, written)
+    }
 
     fn wanted_slug(written: &CompanyDocument) -> Option<&Slug> {
         written.slug.as_ref()
@@ -128,11 +159,22 @@ impl Entity for CompanyDocument<Uuid> {
         CompanyDocument { slug: Some(slug), name, description, website, country, founded_year, status, categories }
     }
 
+    fn referred(&self, add: &mut dyn FnMut(Kind, Uuid)) {
+        self.categories.iter().for_each(|category| add(Kind::Category, *category));
+    }
+
     fn shown(&self, names: &Names) -> CompanyDocument<String> {
-        let CompanyDocument { slug, name, description, website, country, founded_year, status, categories } =
-            self.clone();
-        let categories = names.sorted_slugs(&categories);
-        CompanyDocument { slug, name, description, website, country, founded_year, status, categories }
+        self.clone().map(|category| names.slug(category))
+    }
+
+    fn respelled(written: CompanyDocument, names: &Names) -> CompanyDocument<String> {
+        written.map(|category| names.respell(Kind::Category, category))
+    }
+
+    fn without(&self, other: Uuid) -> Option<CompanyDocument> {
+        let mut document = self.clone();
+        document.categories.retain(|category| *category != other);
+        Some(document.map(Reference::Id))
     }
 
     fn name(&self) -> &Name {
@@ -143,16 +185,18 @@ impl Entity for CompanyDocument<Uuid> {
         self.status == CompanyStatus::Published
     }
 
-    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
-        // Two statements: what hangs on a row is read after its lock is held, by a snapshot that sees what its last
-        // holder committed.
+    async fn lock(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
         sqlx::query!("select id from companies where id = any($1) order by id for no key update", ids)
-            .fetch_all(&mut *conn)
+            .fetch_all(conn)
             .await?;
+        Ok(())
+    }
+
+    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
         let rows = sqlx::query!(
             r#"
-            select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version,
-                   k.published_at as "published_at: Timestamp", k.deleted_at is not null as "deleted!",
+            select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version, k.revision_id,
+                   k.published_at as "published_at: Timestamp", k.deleted_at as "deleted_at: Timestamp",
                    array(select l.category_id from company_categories l where l.company_id = k.id order by l.category_id) as "categories!"
               from companies k where k.id = any($1)
             "#,
@@ -161,7 +205,6 @@ impl Entity for CompanyDocument<Uuid> {
         .fetch_all(conn)
         .await?;
         let stored = rows.into_iter().map(|row| {
-            let status = CompanyStatus::ALL.iter().find(|status| status.as_str() == row.status);
             let slug = Slug::parse(&row.slug).map_err(Error::internal)?;
             let document = CompanyDocument {
                 slug: Some(slug.clone()),
@@ -170,13 +213,12 @@ impl Entity for CompanyDocument<Uuid> {
                 website: row.website,
                 country: row.country,
                 founded_year: row.founded_year,
-                status: *status.ok_or_else(|| Error::internal("a status that this version does not know"))?,
+                status: CompanyStatus::of(&row.status)?,
                 categories: row.categories,
             };
-            Ok((
-                row.id,
-                Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted },
-            ))
+            let (version, revision_id) = (row.version, row.revision_id);
+            let (published_at, deleted_at) = (row.published_at, row.deleted_at);
+            Ok((row.id, Stored { slug, document, version, revision_id, published_at, deleted_at }))
         });
         stored.collect()
     }
@@ -190,17 +232,18 @@ impl Entity for CompanyDocument<Uuid> {
         sqlx::query!(
             r#"
             insert into companies (id, slug, name, name_key, description, website, country, founded_year, status, published_at,
-                                   version, revision_id, created_at, updated_at)
+                                   version, revision_id, deleted_at, created_at, updated_at)
             select id, slug, name, name_key, description, website, country, founded_year, status, published_at,
-                   version, revision_id, $13, $13
+                   version, revision_id, deleted_at, $14, $14
               from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[],
-                          $9::text[], $10::timestamptz[], $11::bigint[], $12::uuid[])
-                as k (id, slug, name, name_key, description, website, country, founded_year, status, published_at, version, revision_id)
+                          $9::text[], $10::timestamptz[], $11::bigint[], $12::uuid[], $13::timestamptz[])
+                as k (id, slug, name, name_key, description, website, country, founded_year, status, published_at, version,
+                      revision_id, deleted_at)
             on conflict (id) do update set
                 name = excluded.name, name_key = excluded.name_key, description = excluded.description,
                 website = excluded.website, country = excluded.country, founded_year = excluded.founded_year,
                 status = excluded.status, published_at = excluded.published_at, version = excluded.version,
-                revision_id = excluded.revision_id, updated_at = excluded.updated_at
+                revision_id = excluded.revision_id, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at
             "#,
             &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.slug.as_str()).collect::<Vec<_>>() as &[&str],
@@ -214,6 +257,7 @@ impl Entity for CompanyDocument<Uuid> {
             &rows.iter().map(|row| row.published_at).collect::<Vec<_>>() as &[Option<Timestamp>],
             &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.deleted_at).collect::<Vec<_>>() as &[Option<Timestamp>],
             rows.first().map(|row| row.at) as Option<Timestamp>
         )
         .execute(conn)
@@ -256,8 +300,18 @@ impl Entity for CompanyDocument<Uuid> {
         Ok(())
     }
 
+    async fn remove(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from company_categories where company_id = $1", id).execute(&mut *conn).await?;
+        sqlx::query!("delete from companies where id = $1", id).execute(conn).await?;
+        Ok(())
+    }
+
+    async fn page(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
+        page::answer(state, which, drafts).await
+    }
+
     fn touch(row: &Row<Self>, touched: &mut Touched) {
-        let (was, is) = (row.was_public(), row.after.is_public());
+        let (was, is) = (row.was_public(), row.is_public());
         if !was && !is {
             return;
         }
@@ -270,7 +324,7 @@ impl Entity for CompanyDocument<Uuid> {
         };
         let listed = was != is || before.is_none_or(|before| before.name != after.name);
         touched.key(format!("company:{id}"));
-        if before.is_none_or(|before| shown(before) != shown(after)) {
+        if was != is || before.is_none_or(|before| shown(before) != shown(after)) {
             touched.key(format!("company:{id}/card"));
         }
         if was != is {

@@ -33,9 +33,8 @@ pub struct CompanyCard {
     /// ISO 3166-1 alpha-2.
     #[schema(required, example = "US")]
     pub country: Option<String>,
-    /// Always `published`: only then it shows.
-    #[schema(example = "published")]
-    pub status: String,
+    /// `draft` only in lists of drafts.
+    pub status: CompanyStatus,
 }
 
 impl CompanyCard {

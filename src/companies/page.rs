@@ -1,24 +1,22 @@
 //! `GET /companies/{slug}`: a company with its categories and the first of its terms.
 
-use actix_web::{
-    get,
-    web::{Data, Path},
-};
+use actix_web::{get, web::Data};
 use serde::Serialize;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::{CompanyDocument, CompanyStatus};
 use crate::{
     categories::CategoryLink,
     changes::{Keys, Seen},
     clock::Timestamp,
-    editorial::Kind,
+    editorial::Which,
     error::Error,
     http::{
         answer::Answer,
         auth::Reader,
-        lookup::{self, Segment},
+        lookup::{self, Address},
         query::Query,
     },
     openapi::{EntityErrors, TAG_COMPANIES},
@@ -45,15 +43,15 @@ pub struct CompanyPage {
     pub country: Option<String>,
     #[schema(required, minimum = 1000, maximum = 2999, example = 2021)]
     pub founded_year: Option<i16>,
-    /// Always `published`: only then it shows.
-    #[schema(example = "published")]
-    pub status: String,
+    /// `draft` only for those who may see drafts.
+    pub status: CompanyStatus,
     /// By name.
     pub categories: Vec<CategoryLink>,
     /// The published terms that it is known for, by name.
     pub terms: TermExcerpt,
-    #[schema(value_type = String, format = DateTime)]
-    pub published_at: Timestamp,
+    /// When it first became public; `null` for a draft.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub published_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When the company itself was last changed; a term's change leaves it as it is.
@@ -67,7 +65,7 @@ pub struct CompanyPage {
 /// Read a company
 ///
 /// A company with its categories and the terms that it is known for. A former slug, or the company's id, leads to the
-/// slug of the day.
+/// slug of the day. A token of a viewer opens the pages of drafts as well.
 #[utoipa::path(
     operation_id = "read_company",
     tag = TAG_COMPANIES,
@@ -76,31 +74,28 @@ pub struct CompanyPage {
     security((), ("bearer" = []))
 )]
 #[get("/companies/{slug}")]
-pub async fn read_company(state: Data<State>, path: Path<String>, query: Query, _: Reader) -> Result<Answer, Error> {
+pub async fn read_company(state: Data<State>, address: Address, query: Query, reader: Reader) -> Result<Answer, Error> {
     query.finish()?;
-    let segment = Segment::of(&path);
-    if let Segment::Slug(slug) = &segment
-        && let Some((page, revision, seen)) = read(&state, slug.as_str()).await?
-    {
-        return Answer::json(&page, Some(revision), seen);
-    }
-    lookup::elsewhere(&state, Kind::Company, "companies", &segment).await
+    lookup::page::<CompanyDocument<Uuid>>(&state, &address, &reader).await
 }
 
-async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Seen)>, Error> {
+pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let row = sqlx::query!(
         r#"
         select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version, k.revision_id,
-               k.published_at as "published_at!: Timestamp", k.created_at as "created_at: Timestamp",
+               k.published_at as "published_at: Timestamp", k.created_at as "created_at: Timestamp",
                k.updated_at as "updated_at: Timestamp",
                (select coalesce(json_agg(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name) order by c.name_key, c.id), '[]')
                   from company_categories l join categories c on c.id = l.category_id and c.deleted_at is null
                  where l.company_id = k.id) as "categories!: Json<Vec<CategoryLink>>"
           from companies k
-         where k.slug = $1 and k.is_public
+         where k.id = coalesce($2, (select s.id from companies s where s.slug = $1 and s.deleted_at is null))
+           and (k.status <> 'draft' or $3)
         "#,
-        slug
+        which.slug(),
+        which.id(),
+        drafts
     )
     .fetch_optional(&mut *snapshot)
     .await?;
@@ -121,7 +116,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Se
         website: row.website,
         country: row.country,
         founded_year: row.founded_year,
-        status: row.status,
+        status: CompanyStatus::of(&row.status)?,
         categories: row.categories.0,
         terms,
         published_at: row.published_at,
@@ -129,5 +124,5 @@ async fn read(state: &State, slug: &str) -> Result<Option<(CompanyPage, Uuid, Se
         updated_at: row.updated_at,
         version: row.version,
     };
-    Ok(Some((page, row.revision_id, Seen { position: state.position(number), keys })))
+    Answer::json(&page, Some(row.revision_id), Seen { position: state.position(number), keys }).map(Some)
 }

@@ -5,33 +5,32 @@ use std::collections::{HashMap, HashSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Entity, Kind, Names, Stored, refusal::Refusal};
+use super::{
+    Entity, Kind, Names,
+    plan::{Batch, Change},
+    refusal::Refusal,
+};
 use crate::{
     error::{Conflict, Error, Fault},
     http::slug::Slug,
+    names::Name,
 };
-
-/// What a document asks for, its entity's id given.
-pub(super) struct Wanted<W> {
-    pub edit: usize,
-    pub id: Uuid,
-    pub written: W,
-    pub existing: bool,
-    pub slug: Option<Slug>,
-}
 
 /// Gives each document its slug: the one that it asks for, the one that its entity has, or one made from its name and
 /// numbered where that is taken.
 pub(super) async fn claim_slugs<D: Entity>(
     conn: &mut PgConnection,
-    wanted: &mut [Wanted<D::Written>],
-    before: &HashMap<Uuid, Stored<D>>,
+    batch: &mut Batch<D>,
     names: &mut Names,
     refusal: &mut Refusal,
 ) -> Result<(), Error> {
+    let Batch { wanted, before } = batch;
     for want in wanted.iter_mut() {
-        let kept = before.get(&want.id).map(|stored| &stored.slug);
-        want.slug = D::wanted_slug(&want.written).or(kept).cloned();
+        let asked = match &want.change {
+            Change::Document(written) => D::wanted_slug(written),
+            Change::Delete | Change::Restore => None,
+        };
+        want.slug = asked.or(before.get(&want.id).map(|stored| &stored.slug)).cloned();
     }
     let asked: Vec<&str> = wanted.iter().filter_map(|want| want.slug.as_ref()).map(Slug::as_str).collect();
     let taken = taken(conn, D::KIND, &asked).await?;
@@ -52,23 +51,26 @@ pub(super) async fn claim_slugs<D: Entity>(
     }
     // Each of several with one name gets a number of its own in the first round; only what others hold takes another.
     let mut numbers: HashMap<Slug, u32> = HashMap::new();
-    while wanted.iter().any(|want| want.slug.is_none()) {
-        let candidates: Vec<Slug> = wanted
-            .iter()
-            .filter(|want| want.slug.is_none())
-            .map(|want| {
-                let base = Slug::from_name(D::written_name(&want.written).as_str());
-                let number = numbers.entry(base.clone()).or_insert(0);
-                *number += 1;
-                if *number == 1 { base } else { base.numbered(*number) }
-            })
-            .collect();
-        let asked: Vec<&str> = candidates.iter().map(Slug::as_str).collect();
+    loop {
+        // A document without a slug is a new one: what is there has the slug that it had.
+        let mut nameless = Vec::new();
+        for want in wanted.iter_mut().filter(|want| want.slug.is_none()) {
+            let Change::Document(written) = &want.change else { continue };
+            let base = Slug::from_name(D::written_name(written).as_str());
+            let number = numbers.entry(base.clone()).or_insert(0);
+            *number += 1;
+            let candidate = if *number == 1 { base } else { base.numbered(*number) };
+            nameless.push((want, candidate));
+        }
+        if nameless.is_empty() {
+            break;
+        }
+        let asked: Vec<&str> = nameless.iter().map(|(_, candidate)| candidate.as_str()).collect();
         let taken = self::taken(conn, D::KIND, &asked).await?;
-        for (want, slug) in wanted.iter_mut().filter(|want| want.slug.is_none()).zip(candidates) {
-            if !taken.contains_key(slug.as_str()) && !claimed.contains_key(&slug) {
-                claimed.insert(slug.clone(), want.id);
-                want.slug = Some(slug);
+        for (want, candidate) in nameless {
+            if !taken.contains_key(candidate.as_str()) && !claimed.contains_key(&candidate) {
+                claimed.insert(candidate.clone(), want.id);
+                want.slug = Some(candidate);
             }
         }
     }
@@ -103,14 +105,27 @@ async fn taken(
     Ok(rows.into_iter().map(|row| (row.slug, (row.entity, row.name))).collect())
 }
 
-/// A name is unique among the live terms, and among the live categories.
+/// A name is unique among the live terms, and among the live categories. What goes into the trash, or stays there, claims
+/// none; what comes out of it does.
 pub(super) async fn claim_names<D: Entity>(
     conn: &mut PgConnection,
-    wanted: &[Wanted<D::Written>],
+    batch: &Batch<D>,
     refusal: &mut Refusal,
 ) -> Result<(), Error> {
-    let ids: Vec<Uuid> = wanted.iter().map(|want| want.id).collect();
-    let keys: Vec<&str> = wanted.iter().map(|want| D::written_name(&want.written).key()).collect();
+    let mut claims: Vec<(usize, &Name)> = Vec::new();
+    for want in &batch.wanted {
+        let before = batch.before.get(&want.id);
+        let name = match (&want.change, before) {
+            (Change::Delete, _) => None,
+            (Change::Document(_), Some(before)) if before.deleted_at.is_some() => None,
+            (Change::Document(written), _) => Some(D::written_name(written)),
+            (Change::Restore, before) => before.map(|before| before.document.name()),
+        };
+        claims.extend(name.map(|name| (want.edit, name)));
+    }
+    // Names that this write gives up are free, and those of what it writes are compared below.
+    let ids: Vec<Uuid> = batch.wanted.iter().map(|want| want.id).collect();
+    let keys: Vec<&str> = claims.iter().map(|(_, name)| name.key()).collect();
     let rows = sqlx::query!(
         r#"
         select t.name_key as "name_key!", t.slug as "slug!", t.name as "name!" from terms t
@@ -128,16 +143,16 @@ pub(super) async fn claim_names<D: Entity>(
     let held: HashMap<String, (String, String)> =
         rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect();
     let mut seen = HashSet::new();
-    for (want, key) in wanted.iter().zip(keys) {
-        if let Some((slug, name)) = held.get(key) {
-            let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.clone(), name: name.clone() };
+    for (edit, name) in claims {
+        if let Some((slug, holder)) = held.get(name.key()) {
+            let conflict = Conflict { kind: D::KIND.as_str().into(), slug: slug.clone(), name: holder.clone() };
             let detail = format!(
-                "The name is that of \"{name}\" ({slug}), case, accents and punctuation aside; choose another."
+                "The name is that of \"{holder}\" ({slug}), case, accents and punctuation aside; choose another."
             );
-            refusal.clash(want.edit, Fault::body("/name", "name_taken", detail), conflict);
-        } else if !seen.insert(key) {
+            refusal.clash(edit, Fault::body("/name", "name_taken", detail), conflict);
+        } else if !seen.insert(name.key()) {
             let detail = "Another document here has the same name, case, accents and punctuation aside.";
-            refusal.add(want.edit, vec![Fault::body("/name", "name_taken", detail)]);
+            refusal.add(edit, vec![Fault::body("/name", "name_taken", detail)]);
         }
     }
     Ok(())

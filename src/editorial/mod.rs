@@ -5,8 +5,11 @@
 
 mod claim;
 pub mod document;
+mod plan;
+mod purge;
 mod refusal;
 mod resolve;
+mod store;
 mod touch;
 mod write;
 
@@ -17,12 +20,19 @@ pub use write::{Write, write};
 use std::collections::HashMap;
 
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    categories::CategoryDocument, clock::Timestamp, companies::CompanyDocument, error::Error, http::slug::Slug,
-    names::Name, terms::TermDocument,
+    categories::CategoryDocument,
+    clock::Timestamp,
+    companies::CompanyDocument,
+    error::{Error, Fault},
+    http::{answer::Answer, slug::Slug},
+    names::Name,
+    state::State,
+    terms::TermDocument,
 };
 
 /// The three kinds of entity, spelled as in the database.
@@ -43,6 +53,16 @@ impl Kind {
         }
     }
 
+    /// What the addresses of its entities begin with.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Term => "terms",
+            Kind::Category => "categories",
+            Kind::Company => "companies",
+        }
+    }
+
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Kind::Term, Kind::Category, Kind::Company].into_iter().find(|kind| kind.as_str() == text)
@@ -56,12 +76,39 @@ pub enum Target {
     Existing(Uuid),
 }
 
-/// One document for one entity. Its references may name what another edit of the same write makes.
+/// What is to become of one entity. A document's references may name what another edit of the same write makes.
 #[derive(Debug, Clone)]
 pub enum Edit {
     Term(Target, TermDocument),
     Category(Target, CategoryDocument),
     Company(Target, CompanyDocument),
+    /// Into the trash: nobody sees it, its links are kept, its name is free.
+    Delete(Kind, Uuid),
+    /// Out of the trash, with all of its links.
+    Restore(Kind, Uuid),
+}
+
+/// What a change did, spelled as in the log and in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Created,
+    Updated,
+    Deleted,
+    Restored,
+    Purged,
+}
+
+impl What {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            What::Created => "created",
+            What::Updated => "updated",
+            What::Deleted => "deleted",
+            What::Restored => "restored",
+            What::Purged => "purged",
+        }
+    }
 }
 
 /// What became of an edit.
@@ -80,8 +127,17 @@ pub struct Stored<D> {
     pub slug: Slug,
     pub document: D,
     pub version: i64,
+    pub revision_id: Uuid,
     pub published_at: Option<Timestamp>,
-    pub deleted: bool,
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl<D: Entity> Stored<D> {
+    /// Whether anyone may see it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.deleted_at.is_none() && self.document.is_public()
+    }
 }
 
 /// A document about to be stored: `before` is what it replaces.
@@ -94,13 +150,30 @@ pub struct Row<D> {
     pub version: i64,
     pub revision_id: Uuid,
     pub published_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
     pub at: Timestamp,
 }
 
 impl<D: Entity> Row<D> {
     #[must_use]
     pub fn was_public(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| !before.deleted && before.document.is_public())
+        self.before.as_ref().is_some_and(Stored::is_public)
+    }
+
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.deleted_at.is_none() && self.after.is_public()
+    }
+
+    fn what(&self) -> What {
+        match &self.before {
+            None => What::Created,
+            Some(before) => match (before.deleted_at, self.deleted_at) {
+                (None, Some(_)) => What::Deleted,
+                (Some(_), None) => What::Restored,
+                _ => What::Updated,
+            },
+        }
     }
 
     /// The slug that it had, where this write changes it.
@@ -122,13 +195,16 @@ impl<D: Entity> Row<D> {
 /// A kind's document with its references resolved to ids: what the write compares, and stores in sets.
 ///
 /// Adding a member to a kind touches its implementation of this alone.
-pub trait Entity: Clone + PartialEq + Sized {
+pub trait Entity: Clone + PartialEq + Sized + 'static {
     const KIND: Kind;
     /// The document as it came, with references as they were written.
     type Written: Clone;
     /// The document as a revision keeps it, with references as slugs of the day.
     type Shown: Serialize;
 
+    /// Reads a document, with all its faults at once.
+    fn parse(value: &Value) -> Result<Self::Written, Vec<Fault>>;
+    fn edit(target: Target, written: Self::Written) -> Edit;
     /// The slug that the document asks for; `None` makes one from the name.
     fn wanted_slug(written: &Self::Written) -> Option<&Slug>;
     fn written_name(written: &Self::Written) -> &Name;
@@ -136,16 +212,25 @@ pub trait Entity: Clone + PartialEq + Sized {
     fn references(written: &Self::Written, add: &mut dyn FnMut(Kind, &document::Reference));
     /// References become ids; an unknown one is a fault at its pointer.
     fn resolve(written: Self::Written, slug: Slug, names: &mut Names) -> Self;
+    /// All that the document refers to.
+    fn referred(&self, add: &mut dyn FnMut(Kind, Uuid));
     /// Ids become slugs of the day.
     fn shown(&self, names: &Names) -> Self::Shown;
+    /// References become slugs of the day where they still name something: an old document, to compare it with a newer.
+    fn respelled(written: Self::Written, names: &Names) -> Self::Shown;
+    /// The document without its links to `other`; none where it can't be without.
+    fn without(&self, other: Uuid) -> Option<Self::Written>;
 
     fn name(&self) -> &Name;
     /// Whether anyone may see it, as long as it is not deleted.
     fn is_public(&self) -> bool;
 
-    /// Locks the rows in the order of their ids, then reads what they hold.
+    /// Locks the rows in the order of their ids.
+    fn lock(conn: &mut PgConnection, ids: &[Uuid]) -> impl Future<Output = Result<(), sqlx::Error>>;
+    /// Reads what the rows hold, and what hangs on them. After [`lock`](Entity::lock) it is a statement of its own, whose
+    /// snapshot sees what the last holder of the locks committed.
     fn load(conn: &mut PgConnection, ids: &[Uuid]) -> impl Future<Output = Result<HashMap<Uuid, Stored<Self>>, Error>>;
-    /// Sets the keys of names aside that are about to change, so that others may take them.
+    /// Sets the keys of names aside that are about to change, so that others may take them in the same write.
     fn give_up_names(conn: &mut PgConnection, ids: &[Uuid]) -> impl Future<Output = Result<(), sqlx::Error>>;
     /// Inserts or updates the entities' own rows, all but a changed slug.
     fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> impl Future<Output = Result<(), sqlx::Error>>;
@@ -154,6 +239,36 @@ pub trait Entity: Clone + PartialEq + Sized {
     /// Changed slugs, last before the head: an update of a referenced key would hold up others' links to the row.
     fn rename(conn: &mut PgConnection, ids: &[Uuid], slugs: &[String])
     -> impl Future<Output = Result<(), sqlx::Error>>;
+    /// Removes the entity's own rows, for good.
+    fn remove(conn: &mut PgConnection, id: Uuid) -> impl Future<Output = Result<(), sqlx::Error>>;
     /// Names the keys that the change touches.
     fn touch(row: &Row<Self>, touched: &mut Touched);
+
+    /// Its page, drafts included where asked.
+    fn page(state: &State, which: Which<'_>, drafts: bool) -> impl Future<Output = Result<Option<Answer>, Error>>;
+}
+
+/// Which entity a page is asked for: by its address; or by its id, as it is after a write, in the trash or not.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    Slug(&'a Slug),
+    Id(Uuid),
+}
+
+impl Which<'_> {
+    #[must_use]
+    pub fn slug(&self) -> Option<&str> {
+        match self {
+            Which::Slug(slug) => Some(slug.as_str()),
+            Which::Id(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        match self {
+            Which::Slug(_) => None,
+            Which::Id(id) => Some(*id),
+        }
+    }
 }

@@ -3,19 +3,24 @@
 use sqlx::postgres::PgDatabaseError;
 
 use super::Applied;
-use crate::error::{Conflict, Error, Fault};
+use crate::{
+    error::{Conflict, Error, Fault},
+    tokens::Role,
+};
 
 /// Every fault of every edit, before anything is written.
 pub(super) struct Refusal {
     many: bool,
     faults: Vec<(usize, Fault)>,
     conflicts: Vec<Conflict>,
+    /// The highest role that an edit needs.
+    needed: Role,
 }
 
 impl Refusal {
     /// Pointers begin with the edit's index where there are `many`.
     pub fn of(many: bool) -> Self {
-        Refusal { many, faults: Vec::new(), conflicts: Vec::new() }
+        Refusal { many, faults: Vec::new(), conflicts: Vec::new(), needed: Role::Contributor }
     }
 
     pub fn add(&mut self, edit: usize, faults: Vec<Fault>) {
@@ -27,7 +32,16 @@ impl Refusal {
         self.conflicts.push(conflict);
     }
 
-    pub fn end(self) -> Result<(), Error> {
+    pub fn needs(&mut self, role: Role) {
+        self.needed = self.needed.max(role);
+    }
+
+    /// # Errors
+    /// [`Error::Forbidden`] before all else, then [`Error::Refused`].
+    pub fn end(self, has: Role) -> Result<(), Error> {
+        if has < self.needed {
+            return Err(Error::Forbidden { needed: self.needed, has });
+        }
         if self.faults.is_empty() { Ok(()) } else { Err(self.into_error()) }
     }
 
@@ -45,7 +59,7 @@ impl Refusal {
 }
 
 /// The database's word for a cycle, or for a tree that is too deep, as a fault of the document that makes it so.
-pub(super) fn cycle(error: sqlx::Error, many: bool, applied: &[Option<Applied>]) -> Error {
+pub(super) fn cycle(error: sqlx::Error, applied: &[Option<Applied>]) -> Error {
     let found = error.as_database_error().and_then(|database| database.try_downcast_ref::<PgDatabaseError>());
     let code = found.and_then(PgDatabaseError::constraint).and_then(|name| match name {
         "term_relations_no_cycle" | "categories_no_cycle" => Some("cycle"),
@@ -61,7 +75,7 @@ pub(super) fn cycle(error: sqlx::Error, many: bool, applied: &[Option<Applied>])
     let culprit = found.detail().unwrap_or_default();
     let edit =
         applied.iter().position(|applied| applied.as_ref().is_some_and(|applied| applied.id.to_string() == culprit));
-    let mut refusal = Refusal::of(many);
+    let mut refusal = Refusal::of(applied.len() > 1);
     refusal.add(edit.unwrap_or(0), vec![Fault::body(format!("/{member}"), code, detail)]);
     refusal.into_error()
 }

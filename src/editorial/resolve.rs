@@ -1,11 +1,11 @@
 //! What the slugs and ids in documents stand for: what is in the database, and what this write makes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Kind, document::Reference};
+use super::{Entity, Kind, document::Reference};
 use crate::{error::Fault, http::slug::Slug};
 
 /// Entities by the names that documents use for them.
@@ -14,6 +14,8 @@ pub struct Names {
     ids: HashMap<(Kind, Reference), Uuid>,
     /// The slug of the day of each entity that is referred to.
     slugs: HashMap<Uuid, Slug>,
+    /// What is in the trash: still linked, but nothing can stand in it.
+    deleted: HashSet<Uuid>,
     closest: HashMap<(Kind, Reference), String>,
     /// Of the document that is being resolved.
     faults: Vec<Fault>,
@@ -21,10 +23,16 @@ pub struct Names {
 
 impl Names {
     /// What documents refer to, looked up at once: by slug of the day, former slug, or id.
-    pub(super) async fn look_up(
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn look_up(
         conn: &mut PgConnection,
         references: &BTreeSet<(Kind, Reference)>,
     ) -> Result<Self, sqlx::Error> {
+        if references.is_empty() {
+            return Ok(Names::default());
+        }
         let (mut kinds, mut slugs, mut ids) = (Vec::new(), Vec::new(), Vec::new());
         for (kind, reference) in references {
             kinds.push(kind.as_str());
@@ -44,14 +52,14 @@ impl Names {
                 union all
                 select a.at, a.kind, a.id from asked a where a.id is not null
             )
-            select f.at as "at!", e.id as "id!", e.slug as "slug!"
+            select f.at as "at!", e.id as "id!", e.slug as "slug!", e.deleted as "deleted!"
               from found f
               join lateral (
-                  select t.id, t.slug from terms t where f.kind = 'term' and t.id = f.id
+                  select t.id, t.slug, t.deleted_at is not null as deleted from terms t where f.kind = 'term' and t.id = f.id
                   union all
-                  select c.id, c.slug from categories c where f.kind = 'category' and c.id = f.id
+                  select c.id, c.slug, c.deleted_at is not null from categories c where f.kind = 'category' and c.id = f.id
                   union all
-                  select k.id, k.slug from companies k where f.kind = 'company' and k.id = f.id
+                  select k.id, k.slug, k.deleted_at is not null from companies k where f.kind = 'company' and k.id = f.id
               ) e on true
             "#,
             &kinds as &[&str],
@@ -67,9 +75,29 @@ impl Names {
             if let (Some(asked), Ok(slug)) = (asked, Slug::parse(&row.slug)) {
                 names.ids.insert((*asked).clone(), row.id);
                 names.slugs.insert(row.id, slug);
+                if row.deleted {
+                    names.deleted.insert(row.id);
+                }
             }
         }
         Ok(names)
+    }
+
+    /// What documents of one kind refer to, looked up at once.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn of_documents<D: Entity>(
+        conn: &mut PgConnection,
+        documents: impl IntoIterator<Item = &D>,
+    ) -> Result<Self, sqlx::Error> {
+        let mut references = BTreeSet::new();
+        for document in documents {
+            document.referred(&mut |kind, id| {
+                references.insert((kind, Reference::Id(id)));
+            });
+        }
+        Names::look_up(conn, &references).await
     }
 
     /// What this write makes or renames can be referred to as well.
@@ -77,6 +105,20 @@ impl Names {
         self.ids.insert((kind, Reference::Slug(slug.clone())), id);
         self.ids.insert((kind, Reference::Id(id)), id);
         self.slugs.insert(id, slug.clone());
+    }
+
+    /// What this write deletes or restores.
+    pub(super) fn mark(&mut self, id: Uuid, deleted: bool) {
+        if deleted {
+            self.deleted.insert(id);
+        } else {
+            self.deleted.remove(&id);
+        }
+    }
+
+    #[must_use]
+    pub fn is_deleted(&self, id: Uuid) -> bool {
+        self.deleted.contains(&id)
     }
 
     /// The closest slugs to those that don't exist, for their faults.
@@ -112,6 +154,16 @@ impl Names {
         None
     }
 
+    /// The same for what something can only stand in while it is there: a category.
+    pub fn live_id(&mut self, kind: Kind, reference: &Reference, pointer: &str) -> Option<Uuid> {
+        let id = self.id(kind, reference, || pointer.to_owned())?;
+        if self.is_deleted(id) {
+            let detail = format!("The {} \"{reference}\" is deleted; restore it, or choose another.", kind.as_str());
+            self.faults.push(Fault::body(pointer, "deleted_reference", detail));
+        }
+        Some(id)
+    }
+
     /// The entities of a list of references, each once, in the order of the list.
     pub fn ids(&mut self, kind: Kind, references: &[Reference], member: &str) -> Vec<Uuid> {
         let mut ids = Vec::with_capacity(references.len());
@@ -142,16 +194,14 @@ impl Names {
         self.slugs.get(&id).map_or_else(|| id.to_string(), ToString::to_string)
     }
 
+    /// The slug of the day of what a reference names; the reference itself where it names nothing any more.
     #[must_use]
-    pub fn slugs(&self, ids: &[Uuid]) -> Vec<String> {
-        ids.iter().map(|id| self.slug(*id)).collect()
-    }
-
-    #[must_use]
-    pub fn sorted_slugs(&self, ids: &[Uuid]) -> Vec<String> {
-        let mut slugs = self.slugs(ids);
-        slugs.sort_unstable();
-        slugs
+    pub fn respell(&self, kind: Kind, reference: Reference) -> String {
+        let asked = (kind, reference);
+        match self.ids.get(&asked) {
+            Some(id) => self.slug(*id),
+            None => asked.1.to_string(),
+        }
     }
 }
 

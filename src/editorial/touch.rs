@@ -89,7 +89,7 @@ async fn neighbours(
     if ids.is_empty() {
         return Ok(neighbours);
     }
-    // Ids of terms and companies never meet, so one list asks for both.
+    // Ids of different kinds never meet, so one list asks for all.
     let rows = sqlx::query!(
         r#"
         select owner as "id!", other as "term", null::uuid as "company" from term_relations where owner = any($1)
@@ -99,6 +99,8 @@ async fn neighbours(
         select term_id, null, company_id from term_companies where term_id = any($1)
         union all
         select company_id, term_id, null from term_companies where company_id = any($1)
+        union all
+        select category_id, null, company_id from company_categories where category_id = any($1)
         "#,
         &ids
     )

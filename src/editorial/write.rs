@@ -2,17 +2,17 @@
 //!
 //! Everything is done in sets, and in parts of some thousand rows, so that a file of 100,000 documents fits.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use serde_json::Value;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Applied, Edit, Entity, Kind, Names, Row, Stored, Target, Touched,
-    claim::{Wanted, claim_names, claim_slugs},
-    document::Reference,
+    Applied, Edit, Entity, Kind, Names, Row, Target, Touched, What,
+    claim::{claim_names, claim_slugs},
+    plan::{Batch, Change, refuse_in_use},
     refusal::{Refusal, cycle},
+    store::{By, insert_changes, link},
     touch::{self, Asking},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     changes::Position,
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
-    error::{Conflict, Error, Fault},
+    error::{Error, Fault},
     state::State,
     terms::TermDocument,
     tokens::Author,
@@ -30,9 +30,6 @@ use crate::{
 type Term = TermDocument<Uuid>;
 type Category = CategoryDocument<Uuid>;
 type Company = CompanyDocument<Uuid>;
-
-/// How many rows travel in one statement: a large write must not hold all of its rows a second time.
-const PART: usize = 2_000;
 
 /// A writing transaction. Dropping it rolls everything back.
 pub struct Write {
@@ -47,15 +44,15 @@ pub struct Write {
 }
 
 /// A change that waits for its position.
-struct Pending {
-    kind: Kind,
-    id: Uuid,
-    created: bool,
-    slug: String,
-    former_slug: Option<String>,
-    public_before: bool,
-    public_after: bool,
-    touched: Touched,
+pub(super) struct Pending {
+    pub kind: Kind,
+    pub id: Uuid,
+    pub what: What,
+    pub slug: String,
+    pub former_slug: Option<String>,
+    pub public_before: bool,
+    pub public_after: bool,
+    pub touched: Touched,
 }
 
 impl Pending {
@@ -64,8 +61,8 @@ impl Pending {
     }
 }
 
-/// Runs `edits` in a write, and again where another transaction stood in the way (a deadlock, or a name or slug that
-/// was taken between the look and the write): three times at most.
+/// Runs `edits` in a write, and again where another transaction stood in the way (a deadlock, or something that was
+/// taken or removed between the look and the write): three times at most.
 ///
 /// # Errors
 /// What `edits` returns; [`Error::Unavailable`] where the others were quicker three times.
@@ -103,7 +100,7 @@ fn is_collision(error: &Error) -> bool {
     }
 }
 
-/// A deadlock, or a name or slug that the look before had found free.
+/// A deadlock, a name or slug that the look before had found free, or something that it had still found.
 fn is_collision_cause(cause: &(dyn std::error::Error + 'static)) -> bool {
     let Some(sqlx::Error::Database(database)) = cause.downcast_ref::<sqlx::Error>() else { return false };
     let taken = database.constraint().is_some_and(|name| {
@@ -111,11 +108,13 @@ fn is_collision_cause(cause: &(dyn std::error::Error + 'static)) -> bool {
             .iter()
             .any(|table| name.strip_prefix(table).is_some_and(|what| ["_name", "_slug", "_slug_taken"].contains(&what)))
     });
-    database.code().as_deref() == Some("40P01") || taken
+    let vanished = database.is_foreign_key_violation();
+    database.code().as_deref() == Some("40P01") || taken || vanished
 }
 
 impl Write {
-    /// Begins a transaction that may write, in the name of `author`, whom revisions show.
+    /// Begins a transaction that may write, in the name of `author` (the name is shown in revisions, the role
+    /// says what it may do).
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the database does not answer.
@@ -164,67 +163,99 @@ impl Write {
     /// [`Error::Refused`] with every fault of every document (the pointer begins with the edit's index where there is
     /// more than one edit); after it the transaction can only be dropped.
     pub async fn apply(&mut self, edits: Vec<Edit>) -> Result<Vec<Applied>, Error> {
-        let many = edits.len() > 1;
-        let count = edits.len();
-        let (mut categories, mut companies, mut terms) = (Vec::new(), Vec::new(), Vec::new());
-        let mut refusal = Refusal::of(many);
-        let mut seen = BTreeSet::new();
-        for (edit, change) in edits.into_iter().enumerate() {
-            if let Edit::Category(Target::Existing(id), _)
-            | Edit::Company(Target::Existing(id), _)
-            | Edit::Term(Target::Existing(id), _) = &change
-                && !seen.insert(*id)
-            {
-                refusal.add(edit, vec![Fault::body("", "duplicate", "Another document here is for the same entity.")]);
-                continue;
-            }
-            match change {
-                Edit::Category(target, written) => categories.push(self.want::<Category>(edit, target, written)),
-                Edit::Company(target, written) => companies.push(self.want::<Company>(edit, target, written)),
-                Edit::Term(target, written) => terms.push(self.want::<Term>(edit, target, written)),
-            }
-        }
+        self.bring_in(edits, false).await
+    }
+
+    /// The same; `trash` lets documents of what is in the trash be written, which stays there.
+    pub(super) async fn bring_in(&mut self, edits: Vec<Edit>, trash: bool) -> Result<Vec<Applied>, Error> {
+        let mut refusal = Refusal::of(edits.len() > 1);
+        let mut applied = vec![None; edits.len()];
+        let (mut categories, mut companies, mut terms) = self.sort(edits, &mut refusal);
+        // Slugs that an earlier part of this write has changed are looked at below.
         self.rename().await?;
         let conn = &mut *self.transaction;
+        categories.lock(conn, trash, &mut refusal).await?;
+        companies.lock(conn, trash, &mut refusal).await?;
+        terms.lock(conn, trash, &mut refusal).await?;
 
         let mut references = BTreeSet::new();
-        refer::<Category>(&categories, &mut references);
-        refer::<Company>(&companies, &mut references);
-        refer::<Term>(&terms, &mut references);
+        categories.refer(&mut references);
+        companies.refer(&mut references);
+        terms.refer(&mut references);
         let mut names = Names::look_up(conn, &references).await?;
-
-        let categories_before = lock::<Category>(conn, &categories).await?;
-        let companies_before = lock::<Company>(conn, &companies).await?;
-        let terms_before = lock::<Term>(conn, &terms).await?;
-        claim_slugs::<Category>(conn, &mut categories, &categories_before, &mut names, &mut refusal).await?;
-        claim_slugs::<Company>(conn, &mut companies, &companies_before, &mut names, &mut refusal).await?;
-        claim_slugs::<Term>(conn, &mut terms, &terms_before, &mut names, &mut refusal).await?;
+        categories.mark(&mut names);
+        companies.mark(&mut names);
+        terms.mark(&mut names);
+        claim_slugs(conn, &mut categories, &mut names, &mut refusal).await?;
+        claim_slugs(conn, &mut companies, &mut names, &mut refusal).await?;
+        claim_slugs(conn, &mut terms, &mut names, &mut refusal).await?;
         names.look_up_closest(conn, &references).await?;
+        claim_names(conn, &categories, &mut refusal).await?;
+        claim_names(conn, &terms, &mut refusal).await?;
+        let in_use = refuse_in_use(conn, &categories).await;
 
-        claim_names::<Category>(conn, &categories, &mut refusal).await?;
-        claim_names::<Term>(conn, &terms, &mut refusal).await?;
-
-        let mut applied = vec![None; count];
-        let categories = self.rows::<Category>(categories, categories_before, &mut names, &mut refusal, &mut applied);
-        let companies = self.rows::<Company>(companies, companies_before, &mut names, &mut refusal, &mut applied);
-        let terms = self.rows::<Term>(terms, terms_before, &mut names, &mut refusal, &mut applied);
-        refusal.end()?;
-
-        let stored = async {
-            let conn = &mut *self.transaction;
-            let by = By { author: &self.author.name, message: self.message.as_deref(), at: self.at };
-            by.store(conn, &categories, &names).await?;
-            by.store(conn, &companies, &names).await?;
-            by.store(conn, &terms, &names).await?;
-            link(conn, &categories).await?;
-            link(conn, &companies).await?;
-            link(conn, &terms).await
-        };
-        stored.await.map_err(|error| cycle(error, many, &applied))?;
+        let Self { clock, at, .. } = self;
+        let categories = categories.rows(clock, *at, &mut names, &mut refusal, &mut applied);
+        let companies = companies.rows(clock, *at, &mut names, &mut refusal, &mut applied);
+        let terms = terms.rows(clock, *at, &mut names, &mut refusal, &mut applied);
+        refusal.end(self.author.role)?;
+        in_use?;
+        self.store(&categories, &companies, &terms, &names).await.map_err(|error| cycle(error, &applied))?;
         self.note(&categories);
         self.note(&companies);
         self.note(&terms);
         Ok(applied.into_iter().flatten().collect())
+    }
+
+    /// The edits by kind; a second one for the same entity is a fault.
+    fn sort(&self, edits: Vec<Edit>, refusal: &mut Refusal) -> (Batch<Category>, Batch<Company>, Batch<Term>) {
+        let (mut categories, mut companies, mut terms) = (Batch::new(), Batch::new(), Batch::new());
+        let clock = &self.clock;
+        let mut seen = BTreeSet::new();
+        for (edit, change) in edits.into_iter().enumerate() {
+            if let Edit::Category(Target::Existing(id), _)
+            | Edit::Company(Target::Existing(id), _)
+            | Edit::Term(Target::Existing(id), _)
+            | Edit::Delete(_, id)
+            | Edit::Restore(_, id) = &change
+                && !seen.insert(*id)
+            {
+                refusal.add(edit, vec![Fault::body("", "duplicate", "Another edit here is for the same entity.")]);
+                continue;
+            }
+            match change {
+                Edit::Category(target, written) => categories.push(clock, edit, target, Change::Document(written)),
+                Edit::Company(target, written) => companies.push(clock, edit, target, Change::Document(written)),
+                Edit::Term(target, written) => terms.push(clock, edit, target, Change::Document(written)),
+                Edit::Delete(Kind::Category, id) => categories.push(clock, edit, Target::Existing(id), Change::Delete),
+                Edit::Delete(Kind::Company, id) => companies.push(clock, edit, Target::Existing(id), Change::Delete),
+                Edit::Delete(Kind::Term, id) => terms.push(clock, edit, Target::Existing(id), Change::Delete),
+                Edit::Restore(Kind::Category, id) => {
+                    categories.push(clock, edit, Target::Existing(id), Change::Restore);
+                }
+                Edit::Restore(Kind::Company, id) => companies.push(clock, edit, Target::Existing(id), Change::Restore),
+                Edit::Restore(Kind::Term, id) => terms.push(clock, edit, Target::Existing(id), Change::Restore),
+            }
+        }
+        (categories, companies, terms)
+    }
+
+    /// Entities first, their links after, so that they may refer to each other.
+    async fn store(
+        &mut self,
+        categories: &[Row<Category>],
+        companies: &[Row<Company>],
+        terms: &[Row<Term>],
+        names: &Names,
+    ) -> Result<(), sqlx::Error> {
+        let conn = &mut *self.transaction;
+        let by = By { author: &self.author.name, message: self.message.as_deref(), at: self.at };
+        by.store(conn, categories, names).await?;
+        by.store(conn, companies, names).await?;
+        by.store(conn, terms, names).await?;
+        link(conn, categories).await?;
+        link(conn, companies).await?;
+        link(conn, terms).await
     }
 
     /// Takes the positions, writes the changes, and commits. A write that changed nothing takes no position, and
@@ -299,74 +330,6 @@ impl Write {
         self.reset = true;
     }
 
-    fn want<D: Entity>(&self, edit: usize, target: Target, written: D::Written) -> Wanted<D::Written> {
-        let (id, existing) = match target {
-            Target::New => (self.clock.id(), false),
-            Target::Existing(id) => (id, true),
-        };
-        Wanted { edit, id, written, existing, slug: None }
-    }
-
-    /// Resolves the documents, compares them with what is there, and keeps those that change something.
-    fn rows<D: Entity>(
-        &self,
-        wanted: Vec<Wanted<D::Written>>,
-        mut before: HashMap<Uuid, Stored<D>>,
-        names: &mut Names,
-        refusal: &mut Refusal,
-        applied: &mut [Option<Applied>],
-    ) -> Vec<Row<D>> {
-        let mut rows = Vec::new();
-        for Wanted { edit, id, written, existing, slug } in wanted {
-            let before = before.remove(&id);
-            let Some(slug) = slug else { continue };
-            let after = D::resolve(written, slug.clone(), names);
-            refusal.add(edit, names.take_faults());
-            if existing && before.as_ref().is_none_or(|before| before.deleted) {
-                refusal.add(
-                    edit,
-                    vec![Fault::body("", "not_there", "The entity does not exist, or is deleted; restore it first.")],
-                );
-                continue;
-            }
-            if let Some(before) = before.as_ref().filter(|before| before.document.is_public() && !after.is_public()) {
-                let conflict = Conflict {
-                    kind: D::KIND.as_str().into(),
-                    slug: before.slug.to_string(),
-                    name: before.document.name().to_string(),
-                };
-                let fault = Fault::body(
-                    "/status",
-                    "already_public",
-                    "What was public never goes back to draft; deprecate or delete it.",
-                );
-                refusal.clash(edit, fault, conflict);
-            }
-            let changed = before.as_ref().is_none_or(|before| before.document != after);
-            let version = before.as_ref().map_or(0, |before| before.version) + i64::from(changed);
-            if let Some(place) = applied.get_mut(edit) {
-                *place = Some(Applied { id, slug: slug.clone(), version, changed });
-            }
-            if changed {
-                let published_at = match &before {
-                    Some(before) if before.published_at.is_some() => before.published_at,
-                    _ => after.is_public().then_some(self.at),
-                };
-                rows.push(Row {
-                    id,
-                    slug,
-                    before,
-                    after,
-                    version,
-                    revision_id: self.clock.id(),
-                    published_at,
-                    at: self.at,
-                });
-            }
-        }
-        rows
-    }
-
     fn note<D: Entity>(&mut self, rows: &[Row<D>]) {
         for row in rows {
             let (slug, former) = (&row.slug, row.former_slug());
@@ -378,161 +341,17 @@ impl Write {
             self.pending.push(Pending {
                 kind: D::KIND,
                 id: row.id,
-                created: row.before.is_none(),
+                what: row.what(),
                 slug: slug.to_string(),
                 former_slug: former.map(ToString::to_string),
                 public_before: row.was_public(),
-                public_after: row.after.is_public(),
+                public_after: row.is_public(),
                 touched,
             });
         }
     }
-}
 
-/// Who writes, and when: what stands in every revision of a write.
-struct By<'w> {
-    author: &'w str,
-    message: Option<&'w str>,
-    at: Timestamp,
-}
-
-impl By<'_> {
-    async fn store<D: Entity>(
-        &self,
-        conn: &mut PgConnection,
-        rows: &[Row<D>],
-        names: &Names,
-    ) -> Result<(), sqlx::Error> {
-        // Names that this write gives up are free for its other documents: two entities may swap theirs.
-        let (renamed, given_up) = Row::changed(rows, |document| document.name().key().to_owned());
-        if !renamed.is_empty() && !given_up.is_empty() {
-            D::give_up_names(conn, &given_up).await?;
-        }
-        for part in rows.chunks(PART) {
-            self.store_part(conn, part, names).await?;
-        }
-        Ok(())
+    pub(super) fn pend(&mut self, pending: Pending) {
+        self.pending.push(pending);
     }
-
-    /// Revisions, slugs, then the rows that point at both.
-    async fn store_part<D: Entity>(
-        &self,
-        conn: &mut PgConnection,
-        rows: &[Row<D>],
-        names: &Names,
-    ) -> Result<(), sqlx::Error> {
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let revision_ids: Vec<Uuid> = rows.iter().map(|row| row.revision_id).collect();
-        let versions: Vec<i64> = rows.iter().map(|row| row.version).collect();
-        let documents = rows
-            .iter()
-            .map(|row| serde_json::to_value(row.after.shown(names)))
-            .collect::<Result<Vec<Value>, _>>()
-            .map_err(sqlx::Error::decode)?;
-        sqlx::query!(
-            r#"
-            insert into revisions (id, kind, entity, version, document, author, message, at)
-            select id, $1, entity, version, document, $6, $7, $8
-              from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::jsonb[]) as r (id, entity, version, document)
-            "#,
-            D::KIND.as_str(),
-            &revision_ids,
-            &ids,
-            &versions,
-            &documents,
-            self.author,
-            self.message,
-            self.at as Timestamp
-        )
-        .execute(&mut *conn)
-        .await?;
-        let slugs: Vec<&str> = rows.iter().map(|row| row.slug.as_str()).collect();
-        let public: Vec<bool> = rows.iter().map(|row| row.after.is_public()).collect();
-        sqlx::query!(
-            r#"
-            insert into slug_history (kind, slug, entity, public)
-            select $1, slug, entity, public from unnest($2::text[], $3::uuid[], $4::boolean[]) as h (slug, entity, public)
-            on conflict (kind, slug) do update set public = slug_history.public or excluded.public
-             where slug_history.entity = excluded.entity and excluded.public and not slug_history.public
-            "#,
-            D::KIND.as_str(),
-            &slugs as &[&str],
-            &ids,
-            &public
-        )
-        .execute(&mut *conn)
-        .await?;
-        D::store(conn, rows).await
-    }
-}
-
-async fn link<D: Entity>(conn: &mut PgConnection, rows: &[Row<D>]) -> Result<(), sqlx::Error> {
-    for part in rows.chunks(PART) {
-        D::link(conn, part).await?;
-    }
-    Ok(())
-}
-
-async fn insert_changes(
-    conn: &mut PgConnection,
-    clock: &Clock,
-    at: Timestamp,
-    changes: &[Pending],
-    before: i64,
-) -> Result<(), sqlx::Error> {
-    let positions: Vec<i64> = (before + 1..).take(changes.len()).collect();
-    let ids: Vec<Uuid> = changes.iter().map(|_| clock.id()).collect();
-    let kinds: Vec<&str> = changes.iter().map(|change| change.kind.as_str()).collect();
-    let entities: Vec<Uuid> = changes.iter().map(|change| change.id).collect();
-    let whats: Vec<&str> = changes.iter().map(|change| if change.created { "created" } else { "updated" }).collect();
-    let slugs: Vec<&str> = changes.iter().map(|change| change.slug.as_str()).collect();
-    let former: Vec<Option<&str>> = changes.iter().map(|change| change.former_slug.as_deref()).collect();
-    let public_before: Vec<bool> = changes.iter().map(|change| change.public_before).collect();
-    let public_after: Vec<bool> = changes.iter().map(|change| change.public_after).collect();
-    // `unnest` flattens a list of lists, so each set of keys travels as one text; no key has a space in it.
-    let keys: Vec<String> = changes.iter().map(|change| change.touched.keys.joined()).collect();
-    sqlx::query!(
-        r#"
-        insert into changes (position, id, kind, entity, what, slug, former_slug, public_before, public_after, keys, at)
-        select position, id, kind, entity, what, slug, former_slug, public_before, public_after,
-               case keys when '' then '{}' else string_to_array(keys, ' ') end, $11
-          from unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[],
-                      $8::boolean[], $9::boolean[], $10::text[])
-            as c (position, id, kind, entity, what, slug, former_slug, public_before, public_after, keys)
-        "#,
-        &positions,
-        &ids,
-        &kinds as &[&str],
-        &entities,
-        &whats as &[&str],
-        &slugs as &[&str],
-        &former as &[Option<&str>],
-        &public_before,
-        &public_after,
-        &keys,
-        at as Timestamp
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-fn refer<D: Entity>(wanted: &[Wanted<D::Written>], references: &mut BTreeSet<(Kind, Reference)>) {
-    for want in wanted {
-        D::references(&want.written, &mut |kind, reference| {
-            references.insert((kind, reference.clone()));
-        });
-    }
-}
-
-async fn lock<D: Entity>(
-    conn: &mut PgConnection,
-    wanted: &[Wanted<D::Written>],
-) -> Result<HashMap<Uuid, Stored<D>>, Error> {
-    let mut ids: Vec<Uuid> = wanted.iter().filter(|want| want.existing).map(|want| want.id).collect();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    ids.sort_unstable();
-    D::load(conn, &ids).await
 }

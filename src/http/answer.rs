@@ -15,6 +15,7 @@ use super::{negotiate::Coding, precondition};
 use crate::{changes::Seen, error::Error, state::State};
 
 pub const TERMBASE_POSITION: HeaderName = HeaderName::from_static("termbase-position");
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// What a read answers: its bytes, the position and the keys that they were made from.
@@ -25,7 +26,7 @@ pub struct Answer {
     /// The revision of the entity that the answer is about; lists have none.
     revision: Option<Uuid>,
     seen: Seen,
-    header: Option<(HeaderName, String)>,
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl Answer {
@@ -35,31 +36,55 @@ impl Answer {
     /// Never in practice: wire types always serialise.
     pub fn json(body: &impl Serialize, revision: Option<Uuid>, seen: Seen) -> Result<Self, Error> {
         let bytes = serde_json::to_vec(body).map_err(Error::internal)?.into();
-        Ok(Answer { status: StatusCode::OK, bytes, revision, seen, header: None })
+        Ok(Answer { status: StatusCode::OK, bytes, revision, seen, headers: Vec::new() })
     }
 
     /// `308`: the entity's slug of the day is another.
     #[must_use]
     pub fn moved(location: String, seen: Seen) -> Self {
-        let header = Some((header::LOCATION, location));
-        Answer { status: StatusCode::PERMANENT_REDIRECT, bytes: Bytes::new(), revision: None, seen, header }
+        let headers = vec![(header::LOCATION, location)];
+        Answer { status: StatusCode::PERMANENT_REDIRECT, bytes: Bytes::new(), revision: None, seen, headers }
+    }
+
+    /// `204`, after a write that leaves nothing to show.
+    #[must_use]
+    pub fn empty(seen: Seen) -> Self {
+        Answer { status: StatusCode::NO_CONTENT, bytes: Bytes::new(), revision: None, seen, headers: Vec::new() }
+    }
+
+    /// `201`: the entity was made, and is at `location`.
+    #[must_use]
+    pub fn created(mut self, location: String) -> Self {
+        self.status = StatusCode::CREATED;
+        self.headers.push((header::LOCATION, location));
+        self
+    }
+
+    /// What a retry gets: the request had its effect already.
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.headers.push((IDEMPOTENCY_REPLAYED, "true".into()));
+        self
     }
 
     /// Adds `Link: <…>; rel="next"` (RFC 8288).
     #[must_use]
     pub fn with_next(mut self, next: Option<String>) -> Self {
-        self.header = next.map(|next| (header::LINK, format!("<{next}>; rel=\"next\"")));
+        self.headers.extend(next.map(|next| (header::LINK, format!("<{next}>; rel=\"next\""))));
         self
     }
 
     fn respond(self, request: &HttpRequest) -> Result<HttpResponse, Error> {
-        let Answer { status, bytes, revision, seen, header } = self;
+        let Answer { status, bytes, revision, seen, headers } = self;
         let mut response = HttpResponse::new(status);
-        if let Some((name, value)) = header {
+        for (name, value) in headers {
             response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(Error::internal)?);
         }
         cache_headers(request, response.headers_mut(), &seen);
-        if status != StatusCode::OK {
+        if status == StatusCode::NO_CONTENT {
+            return Ok(response);
+        }
+        if status.is_redirection() {
             // A browser keeps a bare 308 for ever: a rename there and back would loop.
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             return Ok(response);

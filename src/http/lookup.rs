@@ -1,19 +1,44 @@
-//! What a path's last segment stands for when no public entity has it as its slug of the day: an id, a former slug, a
-//! deleted entity, or nothing, with the closest slugs.
+//! Which entity an address is about: what has its slug of the day; else where it is now, for an id and a former slug;
+//! else that it is deleted, or nothing, with the closest slugs.
 
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use percent_encoding::percent_decode_str;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{answer::Answer, query::Query, slug::Slug};
+use super::{answer::Answer, auth::Reader, query::Query, slug::Slug};
 use crate::{
     changes::{Keys, Position, Seen},
-    editorial::{self, Kind},
+    editorial::{self, Entity, Kind, Which},
     error::{Error, Fault},
     names,
     state::State,
 };
 
-/// The last segment of a path such as `/terms/{slug}`.
+/// An address of an entity, or below it: `/terms/{slug}`, `/terms/{slug}/document`.
+pub struct Address {
+    pub segment: Segment,
+    /// What follows the segment, query included: the same of an entity that has moved.
+    rest: String,
+}
+
+impl FromRequest for Address {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let segment = percent_decode_str(request.match_info().query("slug")).decode_utf8_lossy();
+        // `/plural/slug/rest`
+        let below = request.path().splitn(4, '/').nth(3).map_or_else(String::new, |below| format!("/{below}"));
+        let query = request.query_string();
+        let rest = if query.is_empty() { below } else { format!("{below}?{query}") };
+        ready(Ok(Address { segment: Segment::of(&segment), rest }))
+    }
+}
+
+/// What stands for an entity in a path or a parameter.
 pub enum Segment {
     Slug(Slug),
     /// `/terms/{id}` leads to the slug of the day, so an address can outlive every rename.
@@ -58,8 +83,8 @@ pub async fn filter(
     let Some(value) = value else { return Ok(None) };
     let found = match Segment::of(value) {
         Segment::Neither(_) => None,
-        Segment::Slug(slug) => find(&mut *snapshot, kind, Some(slug.as_str()), None).await?,
-        Segment::Id(id) => find(&mut *snapshot, kind, None, Some(id)).await?,
+        Segment::Slug(slug) => find(&mut *snapshot, kind, Some(slug.as_str()), None, false).await?,
+        Segment::Id(id) => find(&mut *snapshot, kind, None, Some(id), false).await?,
     };
     if let Some(found) = found.filter(|found| !found.deleted) {
         return Ok(Some(found.id));
@@ -71,29 +96,61 @@ pub async fn filter(
     Ok(None)
 }
 
-/// Where to go instead: `308` to the slug of the day, `410`, or `404` with suggestions; all from one snapshot.
-///
-/// Only those slugs lead on under which the entity was public: for others it never existed.
+/// What an address leads to.
+pub enum Located {
+    Here(Uuid),
+    /// `308`: the entity has another slug now, or was asked for by its id.
+    Moved(Answer),
+}
+
+/// The page of the entity at an address, for whoever asks.
 ///
 /// # Errors
 /// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
-pub async fn elsewhere(state: &State, kind: Kind, plural: &str, segment: &Segment) -> Result<Answer, Error> {
+pub async fn page<D: Entity>(state: &State, address: &Address, reader: &Reader) -> Result<Answer, Error> {
+    let drafts = reader.0.is_some();
+    if let Segment::Slug(slug) = &address.segment
+        && let Some(answer) = D::page(state, Which::Slug(slug), drafts).await?
+    {
+        return Ok(answer);
+    }
+    match locate(state, D::KIND, address, drafts, false).await? {
+        Located::Moved(answer) => Ok(answer),
+        // It has become visible between the two looks.
+        Located::Here(id) => {
+            D::page(state, Which::Id(id), drafts).await?.ok_or_else(|| Error::internal("a page without its entity"))
+        }
+    }
+}
+
+/// Which entity an address is about, all from one snapshot. With `drafts` also those that were never public; with
+/// `trash` those that are deleted as well.
+///
+/// Only those slugs lead the anonymous on under which the entity was public: for others it never existed.
+///
+/// # Errors
+/// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
+pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, trash: bool) -> Result<Located, Error> {
     let mut connection = state.database.acquire().await?;
-    let text = segment.text();
+    let text = address.segment.text();
     let mut keys = Keys::default();
     keys.add(format!("slug:{}/{text}", kind.as_str()));
-    let found = match segment {
+    let found = match &address.segment {
         Segment::Neither(_) => None,
-        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None).await?,
-        Segment::Id(id) => find(&mut connection, kind, None, Some(*id)).await?,
+        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, drafts).await?,
+        Segment::Id(id) => find(&mut connection, kind, None, Some(*id), drafts).await?,
     };
     if let Some(found) = found {
         let position = state.position(found.position);
         keys.add(format!("{}:{}/card", kind.as_str(), found.id));
-        if found.deleted {
+        if found.deleted && !trash {
             return Err(Error::Gone { seen: Seen { position, keys } });
         }
-        return Ok(Answer::moved(format!("/{plural}/{}", found.slug), Seen { position, keys }));
+        if found.slug == text {
+            return Ok(Located::Here(found.id));
+        }
+        let location = format!("/{}/{}{}", kind.plural(), found.slug, address.rest);
+        return Ok(Located::Moved(Answer::moved(location, Seen { position, keys })));
     }
     let (number, suggestions) = closest(&mut connection, kind, &text).await?;
     Err(Error::NoEntity { suggestions, seen: Seen { position: Position { number, ..state.position(0) }, keys } })
@@ -111,28 +168,30 @@ async fn find(
     kind: Kind,
     slug: Option<&str>,
     id: Option<Uuid>,
+    drafts: bool,
 ) -> Result<Option<Found>, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
         select e.id as "id!", e.slug as "slug!", e.deleted as "deleted!",
                coalesce((select max(position) from changes), 0) as "position!"
-          from (select h.entity as id from slug_history h where h.kind = $1 and h.slug = $2 and h.public
+          from (select h.entity as id from slug_history h where h.kind = $1 and h.slug = $2 and (h.public or $4)
                 union all
                 select $3::uuid where $3::uuid is not null) asked
           join lateral (
               select t.id, t.slug, t.deleted_at is not null as deleted from terms t
-               where $1 = 'term' and t.id = asked.id and t.published_at is not null
+               where $1 = 'term' and t.id = asked.id and (t.published_at is not null or $4)
               union all
               select c.id, c.slug, c.deleted_at is not null from categories c where $1 = 'category' and c.id = asked.id
               union all
               select k.id, k.slug, k.deleted_at is not null from companies k
-               where $1 = 'company' and k.id = asked.id and k.published_at is not null
+               where $1 = 'company' and k.id = asked.id and (k.published_at is not null or $4)
           ) e on true
         "#,
         kind.as_str(),
         slug,
-        id
+        id,
+        drafts
     )
     .fetch_optional(conn)
     .await

@@ -10,21 +10,22 @@ use serde_json::Value;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::links;
+use super::{links, page};
 use crate::{
     clock::{Day, Timestamp},
     editorial::{
-        Entity, Kind, Names, Row, Stored, Touched,
+        Edit, Entity, Kind, Names, Row, Stored, Target, Touched, Which,
         document::{self as read, Choice, Members, Place, Reference},
     },
     error::{Error, Fault},
-    http::slug::Slug,
+    http::{answer::Answer, slug::Slug},
     markdown,
     names::Name,
+    state::State,
 };
 
 /// Where a term stands: never back to draft once it was public.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TermStatus {
     Draft,
@@ -42,6 +43,17 @@ impl Choice for TermStatus {
             TermStatus::Published => "published",
             TermStatus::Deprecated => "deprecated",
         }
+    }
+}
+
+impl TermStatus {
+    /// The status that a row has.
+    ///
+    /// # Errors
+    /// One that a newer version has stored.
+    pub(super) fn of(column: &str) -> Result<Self, Error> {
+        let known = Self::ALL.iter().find(|status| status.as_str() == column).copied();
+        known.ok_or_else(|| Error::internal("a status that this version does not know"))
     }
 }
 
@@ -177,6 +189,58 @@ impl TermDocument {
     }
 }
 
+impl<R> TermDocument<R> {
+    /// All that the document refers to, where it stands.
+    fn references(&self, add: &mut dyn FnMut(Kind, &R)) {
+        let TermDocument { category, related, broader, replaced_by, companies, .. } = self;
+        add(Kind::Category, category);
+        related.iter().chain(broader).chain(replaced_by).for_each(|term| add(Kind::Term, term));
+        companies.iter().for_each(|company| add(Kind::Company, company));
+    }
+
+    /// The same document with other references; sets are kept sorted.
+    fn map<S: Ord>(self, other: impl Fn(Kind, R) -> S) -> TermDocument<S> {
+        let TermDocument {
+            slug,
+            name,
+            definition,
+            body,
+            category,
+            status,
+            reviewed_on,
+            aliases,
+            related,
+            broader,
+            replaced_by,
+            companies,
+            sources,
+        } = self;
+        let list = |kind: Kind, references: Vec<R>| -> Vec<S> {
+            references.into_iter().map(|reference| other(kind, reference)).collect()
+        };
+        let set = |kind: Kind, references: Vec<R>| -> Vec<S> {
+            let mut references = list(kind, references);
+            references.sort_unstable();
+            references
+        };
+        TermDocument {
+            slug,
+            name,
+            definition,
+            body,
+            category: other(Kind::Category, category),
+            status,
+            reviewed_on,
+            aliases,
+            related: set(Kind::Term, related),
+            broader: set(Kind::Term, broader),
+            replaced_by: list(Kind::Term, replaced_by),
+            companies: set(Kind::Company, companies),
+            sources,
+        }
+    }
+}
+
 fn read_aliases(place: &mut Place<'_>, value: &Value, own: Option<&Name>) -> Option<Vec<Alias>> {
     let aliases = place.list(value, 50, |place, value| {
         let mut members = Members::within(place, value)?;
@@ -222,6 +286,14 @@ impl Entity for TermDocument<Uuid> {
     type Written = TermDocument;
     type Shown = TermDocument<String>;
 
+    fn parse(value: &Value) -> Result<TermDocument, Vec<Fault>> {
+        TermDocument::parse(value)
+    }
+
+    fn edit(target: Target, written: TermDocument) -> Edit {
+        Edit::Term(target, written)
+    }
+
     fn wanted_slug(written: &TermDocument) -> Option<&Slug> {
         written.slug.as_ref()
     }
@@ -231,14 +303,7 @@ impl Entity for TermDocument<Uuid> {
     }
 
     fn references(written: &TermDocument, add: &mut dyn FnMut(Kind, &Reference)) {
-        add(Kind::Category, &written.category);
-        written
-            .related
-            .iter()
-            .chain(&written.broader)
-            .chain(&written.replaced_by)
-            .for_each(|term| add(Kind::Term, term));
-        written.companies.iter().for_each(|company| add(Kind::Company, company));
+        written.references(add);
     }
 
     fn resolve(written: TermDocument, slug: Slug, names: &mut Names) -> Self {
@@ -264,7 +329,7 @@ impl Entity for TermDocument<Uuid> {
             definition,
             body,
             // An unknown category is a fault, so the nil id is never stored.
-            category: names.id(Kind::Category, &category, || "/category".into()).unwrap_or_default(),
+            category: names.live_id(Kind::Category, &category, "/category").unwrap_or_default(),
             status,
             reviewed_on,
             aliases,
@@ -284,37 +349,24 @@ impl Entity for TermDocument<Uuid> {
         resolved
     }
 
+    fn referred(&self, add: &mut dyn FnMut(Kind, Uuid)) {
+        self.references(&mut |kind, id| add(kind, *id));
+    }
+
     fn shown(&self, names: &Names) -> TermDocument<String> {
-        let TermDocument {
-            slug,
-            name,
-            definition,
-            body,
-            category,
-            status,
-            reviewed_on,
-            aliases,
-            related,
-            broader,
-            replaced_by,
-            companies,
-            sources,
-        } = self.clone();
-        TermDocument {
-            slug,
-            name,
-            definition,
-            body,
-            category: names.slug(category),
-            status,
-            reviewed_on,
-            aliases,
-            related: names.sorted_slugs(&related),
-            broader: names.sorted_slugs(&broader),
-            replaced_by: names.slugs(&replaced_by),
-            companies: names.sorted_slugs(&companies),
-            sources,
-        }
+        self.clone().map(|_, id| names.slug(id))
+    }
+
+    fn respelled(written: TermDocument, names: &Names) -> TermDocument<String> {
+        written.map(|kind, reference| names.respell(kind, reference))
+    }
+
+    fn without(&self, other: Uuid) -> Option<TermDocument> {
+        let mut document = self.clone();
+        let TermDocument { related, broader, replaced_by, companies, .. } = &mut document;
+        [related, broader, replaced_by, companies].into_iter().for_each(|links| links.retain(|id| *id != other));
+        let stranded = document.status == TermStatus::Deprecated && document.replaced_by.is_empty();
+        (!stranded).then(|| document.map(|_, id| Reference::Id(id)))
     }
 
     fn name(&self) -> &Name {
@@ -325,17 +377,19 @@ impl Entity for TermDocument<Uuid> {
         self.status != TermStatus::Draft
     }
 
-    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
-        // Two statements: what hangs on a row is read after its lock is held, by a snapshot that sees what its last
-        // holder committed.
+    async fn lock(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
         sqlx::query!("select id from terms where id = any($1) order by id for no key update", ids)
-            .fetch_all(&mut *conn)
+            .fetch_all(conn)
             .await?;
+        Ok(())
+    }
+
+    async fn load(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored<Self>>, Error> {
         let rows = sqlx::query!(
             r#"
-            select t.id, t.slug, t.name, t.definition, t.body, t.category_id, t.status, t.version,
+            select t.id, t.slug, t.name, t.definition, t.body, t.category_id, t.status, t.version, t.revision_id,
                    t.reviewed_on as "reviewed_on: Day", t.published_at as "published_at: Timestamp",
-                   t.deleted_at is not null as "deleted!",
+                   t.deleted_at as "deleted_at: Timestamp",
                    (select coalesce(json_agg(json_build_object('name', a.name, 'kind', a.kind) order by a.position), '[]')
                       from term_aliases a where a.term_id = t.id) as "aliases!: Json<Vec<Alias>>",
                    array(select r.other from term_relations r where r.owner = t.id and r.kind = 'related' order by r.other) as "related!",
@@ -352,7 +406,6 @@ impl Entity for TermDocument<Uuid> {
         .fetch_all(conn)
         .await?;
         let stored = rows.into_iter().map(|row| {
-            let status = TermStatus::ALL.iter().find(|status| status.as_str() == row.status);
             let slug = Slug::parse(&row.slug).map_err(Error::internal)?;
             let document = TermDocument {
                 slug: Some(slug.clone()),
@@ -360,7 +413,7 @@ impl Entity for TermDocument<Uuid> {
                 definition: row.definition,
                 body: row.body,
                 category: row.category_id,
-                status: *status.ok_or_else(|| Error::internal("a status that this version does not know"))?,
+                status: TermStatus::of(&row.status)?,
                 reviewed_on: row.reviewed_on,
                 aliases: row.aliases.0,
                 related: row.related,
@@ -369,10 +422,9 @@ impl Entity for TermDocument<Uuid> {
                 companies: row.companies,
                 sources: row.sources.0,
             };
-            Ok((
-                row.id,
-                Stored { slug, document, version: row.version, published_at: row.published_at, deleted: row.deleted },
-            ))
+            let (version, revision_id) = (row.version, row.revision_id);
+            let (published_at, deleted_at) = (row.published_at, row.deleted_at);
+            Ok((row.id, Stored { slug, document, version, revision_id, published_at, deleted_at }))
         });
         stored.collect()
     }
@@ -390,18 +442,19 @@ impl Entity for TermDocument<Uuid> {
         sqlx::query!(
             r#"
             insert into terms (id, slug, name, name_key, definition, body, body_html, body_renderer, category_id, status,
-                               published_at, reviewed_on, version, revision_id, created_at, updated_at)
-            select id, slug, name, name_key, definition, body, body_html, $15, category_id, status,
-                   published_at, reviewed_on, version, revision_id, $14, $14
+                               published_at, reviewed_on, version, revision_id, deleted_at, created_at, updated_at)
+            select id, slug, name, name_key, definition, body, body_html, $16, category_id, status,
+                   published_at, reviewed_on, version, revision_id, deleted_at, $15, $15
               from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
-                          $9::text[], $10::timestamptz[], $11::date[], $12::bigint[], $13::uuid[])
+                          $9::text[], $10::timestamptz[], $11::date[], $12::bigint[], $13::uuid[], $14::timestamptz[])
                 as t (id, slug, name, name_key, definition, body, body_html, category_id, status, published_at, reviewed_on,
-                      version, revision_id)
+                      version, revision_id, deleted_at)
             on conflict (id) do update set
                 name = excluded.name, name_key = excluded.name_key, definition = excluded.definition, body = excluded.body,
                 body_html = excluded.body_html, body_renderer = excluded.body_renderer, category_id = excluded.category_id,
                 status = excluded.status, published_at = excluded.published_at, reviewed_on = excluded.reviewed_on,
-                version = excluded.version, revision_id = excluded.revision_id, updated_at = excluded.updated_at
+                version = excluded.version, revision_id = excluded.revision_id, deleted_at = excluded.deleted_at,
+                updated_at = excluded.updated_at
             "#,
             &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
             &column(|row| row.slug.to_string()),
@@ -416,6 +469,7 @@ impl Entity for TermDocument<Uuid> {
             &rows.iter().map(|row| row.after.reviewed_on).collect::<Vec<_>>() as &[Option<Day>],
             &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.deleted_at).collect::<Vec<_>>() as &[Option<Timestamp>],
             rows.first().map(|row| row.at) as Option<Timestamp>,
             markdown::RENDERER_VERSION
         )
@@ -442,8 +496,18 @@ impl Entity for TermDocument<Uuid> {
         Ok(())
     }
 
+    async fn remove(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+        links::remove(&mut *conn, id).await?;
+        sqlx::query!("delete from terms where id = $1", id).execute(conn).await?;
+        Ok(())
+    }
+
+    async fn page(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
+        page::answer(state, which, drafts).await
+    }
+
     fn touch(row: &Row<Self>, touched: &mut Touched) {
-        let (was, is) = (row.was_public(), row.after.is_public());
+        let (was, is) = (row.was_public(), row.is_public());
         if !was && !is {
             return;
         }
@@ -455,7 +519,7 @@ impl Entity for TermDocument<Uuid> {
             document.aliases.iter().filter(|alias| alias.kind == AliasKind::Acronym).cloned().collect()
         };
         let differs = |part: &dyn Fn(&Self, &Self) -> bool| before.is_none_or(|before| part(before, after));
-        let listed = differs(&|a, b| a.name != b.name || a.status != b.status);
+        let listed = was != is || differs(&|a, b| a.name != b.name || a.status != b.status);
         let moved = differs(&|a, b| a.category != b.category);
         let renamed = differs(&|a, b| a.slug != b.slug);
         if listed || moved || renamed || differs(&|a, b| a.definition != b.definition || acronyms(a) != acronyms(b)) {

@@ -143,3 +143,12 @@ pub(super) async fn store_relations(
     .await?;
     Ok(())
 }
+
+/// Everything that hangs on a term that goes for good; what others link to it is theirs to give up.
+pub(super) async fn remove(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from term_aliases where term_id = $1", id).execute(&mut *conn).await?;
+    sqlx::query!("delete from term_sources where term_id = $1", id).execute(&mut *conn).await?;
+    sqlx::query!("delete from term_companies where term_id = $1", id).execute(&mut *conn).await?;
+    sqlx::query!("delete from term_relations where owner = $1", id).execute(conn).await?;
+    Ok(())
+}

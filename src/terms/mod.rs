@@ -35,15 +35,8 @@ pub struct TermCard {
     /// Plain text of one to three sentences.
     pub definition: String,
     pub category: CategoryLink,
-    pub status: PublicStatus,
-}
-
-/// The status of a term that anyone may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PublicStatus {
-    Published,
-    Deprecated,
+    /// `draft` only in lists of drafts.
+    pub status: TermStatus,
 }
 
 impl TermCard {

@@ -1,26 +1,23 @@
 //! `GET /terms/{slug}`: everything that a page about one term shows, in one SQL round trip.
 
-use actix_web::{
-    get,
-    web::{Data, Path},
-};
+use actix_web::{get, web::Data};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{PublicStatus, Source, TermCard};
+use super::{Source, TermCard, TermDocument, TermStatus};
 use crate::{
     categories::CategoryTrail,
     changes::{Keys, Seen},
     clock::{Day, Timestamp},
     companies::{self, CompanyCard, TermCompanies},
-    editorial::Kind,
+    editorial::Which,
     error::Error,
     http::{
         answer::Answer,
         auth::Reader,
-        lookup::{self, Segment},
+        lookup::{self, Address},
         query::Query,
     },
     openapi::{EntityErrors, TAG_TERMS},
@@ -46,7 +43,8 @@ pub struct TermPage {
     pub slug: String,
     #[schema(example = "Foundation Model")]
     pub name: String,
-    pub status: PublicStatus,
+    /// `draft` only for those who may see drafts.
+    pub status: TermStatus,
     /// Short forms of the name, in the editor's order; `aliases` has them too.
     #[schema(example = json!(["FM"]))]
     pub acronyms: Vec<String>,
@@ -75,8 +73,9 @@ pub struct TermPage {
     /// When an editor last checked that all of it still holds.
     #[schema(required, value_type = Option<String>, format = Date, example = "2026-11-02")]
     pub reviewed_on: Option<Day>,
-    #[schema(value_type = String, format = DateTime)]
-    pub published_at: Timestamp,
+    /// When it first became public; `null` for a draft.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub published_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When the term itself was last changed; a neighbour's change leaves it as it is.
@@ -90,7 +89,7 @@ pub struct TermPage {
 /// Read a term
 ///
 /// The whole page of a term: definition, explanation, category, relations and companies. A former slug, or the term's
-/// id, leads to the slug of the day.
+/// id, leads to the slug of the day. A token of a viewer opens the pages of drafts as well.
 #[utoipa::path(
     operation_id = "read_term",
     tag = TAG_TERMS,
@@ -99,23 +98,17 @@ pub struct TermPage {
     security((), ("bearer" = []))
 )]
 #[get("/terms/{slug}")]
-pub async fn read_term(state: Data<State>, path: Path<String>, query: Query, _: Reader) -> Result<Answer, Error> {
+pub async fn read_term(state: Data<State>, address: Address, query: Query, reader: Reader) -> Result<Answer, Error> {
     query.finish()?;
-    let segment = Segment::of(&path);
-    if let Segment::Slug(slug) = &segment
-        && let Some((page, revision, seen)) = read(&state, slug.as_str()).await?
-    {
-        return Answer::json(&page, Some(revision), seen);
-    }
-    lookup::elsewhere(&state, Kind::Term, "terms", &segment).await
+    lookup::page::<TermDocument<Uuid>>(&state, &address, &reader).await
 }
 
 #[expect(clippy::too_many_lines, reason = "the whole page is one statement, read as one")]
-async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)>, Error> {
+pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
     let row = sqlx::query!(
         r#"
         select t.id, t.slug, t.name, t.status, t.definition, t.body, t.body_html, t.category_id, t.version, t.revision_id,
-               t.reviewed_on as "reviewed_on: Day", t.published_at as "published_at!: Timestamp",
+               t.reviewed_on as "reviewed_on: Day", t.published_at as "published_at: Timestamp",
                t.created_at as "created_at: Timestamp", t.updated_at as "updated_at: Timestamp",
                (select coalesce(json_agg(json_build_object('name', a.name, 'kind', a.kind) order by a.position), '[]')
                   from term_aliases a where a.term_id = t.id and a.kind <> 'hidden') as "aliases!: Json<Vec<TermAlias>>",
@@ -177,9 +170,12 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
                       limit 12) f
                 join company_cards c on c.id = f.id
           ) k on true
-         where t.slug = $1 and t.status <> 'draft' and t.deleted_at is null
+         where t.id = coalesce($2, (select s.id from terms s where s.slug = $1 and s.deleted_at is null))
+           and (t.status <> 'draft' or $3)
         "#,
-        slug
+        which.slug(),
+        which.id(),
+        drafts
     )
     .fetch_optional(&state.database)
     .await?;
@@ -196,7 +192,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
         id: row.id,
         slug: row.slug,
         name: row.name,
-        status: if row.status == "deprecated" { PublicStatus::Deprecated } else { PublicStatus::Published },
+        status: TermStatus::of(&row.status)?,
         acronyms,
         definition: row.definition,
         body: row.body,
@@ -217,7 +213,7 @@ async fn read(state: &State, slug: &str) -> Result<Option<(TermPage, Uuid, Seen)
         version: row.version,
     };
     let seen = Seen { position: state.position(row.position), keys: keys(&page) };
-    Ok(Some((page, row.revision_id, seen)))
+    Answer::json(&page, Some(row.revision_id), seen).map(Some)
 }
 
 fn keys(page: &TermPage) -> Keys {
