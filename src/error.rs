@@ -58,6 +58,9 @@ problems! {
         "The body of the request is larger than the limit. Send it in smaller parts."
     URI_TOO_LONG = "uri_too_long" URI_TOO_LONG "The address is too long":
         "Path and query together may have 4,096 bytes. Shorten the query."
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not supported":
+        "Send JSON in UTF-8 with `Content-Type: application/json`, for `PATCH` also `application/merge-patch+json`, and \
+         without `Content-Encoding`. The `Accept` header lists what is read here."
     INVALID_DOCUMENT = "invalid_document" UNPROCESSABLE_ENTITY "The document breaks a rule":
         "The document can be read, but is not valid. `errors` lists every mistake with its JSON pointer, the rule, and what \
          would pass. Nothing was written."
@@ -84,8 +87,8 @@ pub struct Fault {
     /// In a query, path or header: the parameter's name.
     #[schema(required, example = "limit")]
     pub parameter: Option<String>,
-    /// The rule that is broken, for programs. Known so far: `unknown_parameter`, `unknown_reference`, `out_of_range`,
-    /// `duplicate`, `null_byte` and `bad_cursor`; more may come.
+    /// The rule that is broken, for programs. Known so far: `syntax`, `unknown_parameter`, `unknown_reference`,
+    /// `out_of_range`, `duplicate`, `duplicate_member`, `null_byte`, `bad_cursor` and `bad_entity_tag`; more may come.
     #[schema(example = "out_of_range")]
     pub code: String,
     /// The rule, and what would pass, for a person.
@@ -112,6 +115,11 @@ impl Fault {
             code: code.into(),
             detail: detail.into(),
         }
+    }
+
+    /// Of the header `parameter`.
+    pub fn header(parameter: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Fault { place: "header".into(), ..Fault::query(parameter, code, detail) }
     }
 }
 
@@ -148,7 +156,7 @@ pub struct Problem {
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
     /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`, `content_too_large`, `uri_too_long`,
-    /// `invalid_document`, `internal_error`, `unavailable` and `timed_out`; more may come.
+    /// `unsupported_media_type`, `invalid_document`, `internal_error`, `unavailable` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
     /// Every mistake of the request; empty where the request as such was right.
@@ -200,9 +208,15 @@ pub enum Error {
     /// 410: was public and is deleted, as of the position at which it was looked for.
     #[error("It was deleted.")]
     Gone { seen: Seen },
+    /// 413: the body is larger than this many bytes.
+    #[error("The body of the request may have at most {0} bytes.")]
+    ContentTooLarge(usize),
     /// 414: path and query beyond their bound.
     #[error("Path and query have {0} bytes; at most 4096 are read.")]
     UriTooLong(usize),
+    /// 415: the body is not of a type that is read here, or it is compressed.
+    #[error("The body must be {accepted} in UTF-8, said so by Content-Type, without a Content-Encoding.")]
+    UnsupportedMediaType { accepted: &'static str },
     /// 503: the database does not answer, or has no room.
     #[error("The database does not answer; try again in a moment.")]
     Unavailable(#[source] sqlx::Error),
@@ -249,7 +263,9 @@ impl Error {
             Error::Conflict { .. } => CONFLICT,
             Error::Refused { .. } => INVALID_DOCUMENT,
             Error::Gone { .. } => GONE,
+            Error::ContentTooLarge(_) => CONTENT_TOO_LARGE,
             Error::UriTooLong(_) => URI_TOO_LONG,
+            Error::UnsupportedMediaType { .. } => UNSUPPORTED_MEDIA_TYPE,
             Error::Unavailable(_) => UNAVAILABLE,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
@@ -273,7 +289,9 @@ impl Error {
             | Error::MethodNotAllowed { .. }
             | Error::NotAcceptable
             | Error::Gone { .. }
+            | Error::ContentTooLarge(_)
             | Error::UriTooLong(_)
+            | Error::UnsupportedMediaType { .. }
             | Error::Unavailable(_)
             | Error::TimedOut(_)
             | Error::Internal(_)

@@ -21,6 +21,7 @@ use super::answer;
 use crate::{error::Error, state::State};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Path and query together, in bytes.
 const URI_MAX_BYTES: usize = 4096;
@@ -121,6 +122,13 @@ impl Context {
             Error::MethodNotAllowed { allow } => {
                 if let Ok(allow) = HeaderValue::from_str(allow) {
                     headers.insert(header::ALLOW, allow);
+                }
+            }
+            Error::UnsupportedMediaType { accepted } => {
+                headers.insert(header::ACCEPT, HeaderValue::from_static(accepted));
+                // RFC 5789, section 2.2.
+                if self.method == Method::PATCH {
+                    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(accepted));
                 }
             }
             Error::Unavailable(_) | Error::TimedOut(_) => {

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod auth;
+pub mod body;
 pub mod boundary;
 pub mod fallback;
 pub mod lookup;
