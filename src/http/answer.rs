@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse, Responder,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     web::{Bytes, Data},
@@ -114,7 +114,8 @@ fn represent(
 ) -> Result<HttpResponse, Error> {
     let coding = Coding::of(request, bytes.len())?;
     let tag = precondition::entity_tag(revision, &bytes, coding);
-    let known = precondition::none_match_names(request, &tag);
+    // HEAD is a GET by now; to any other method 304 would say that it did nothing (RFC 9110, section 13.1.2).
+    let known = request.method() == Method::GET && precondition::none_match_names(request, &tag);
     response.headers_mut().insert(header::ETAG, HeaderValue::from_str(&tag).map_err(Error::internal)?);
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -1,14 +1,17 @@
-//! Entity tags and `If-None-Match` (RFC 9110, sections 8.8.3 and 13.1.2).
+//! Entity tags, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8.3, 13.1.1 and 13.1.2).
 //!
 //! A tag is strong: `"<revision id>.<digest of the identity bytes>.<coding>"`, without the first part for what has no
 //! revision of its own, such as a list. Each coding has its own tag, since its bytes differ.
 
-use actix_web::{HttpRequest, http::header};
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::negotiate::Coding;
+use crate::error::{Error, Fault};
 
 /// A strong entity tag, quotes included.
 #[must_use]
@@ -30,4 +33,91 @@ pub fn none_match_names(request: &HttpRequest, tag: &str) -> bool {
     values.filter_map(|value| value.to_str().ok()).any(|value| {
         value.trim() == "*" || value.split(',').any(|candidate| candidate.trim().trim_start_matches("W/") == tag)
     })
+}
+
+/// Which revisions a write is meant for: `If-Match`.
+///
+/// A write compares the revision alone, the first part of a tag, so that a tag of the page, of the document and of any
+/// coding protects it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// The header is not there.
+    Absent,
+    /// `*`: whatever is there.
+    Any,
+    /// One for each tag that has a revision; the tag of a list has none, and matches nothing.
+    Revisions(Vec<Uuid>),
+}
+
+impl IfMatch {
+    /// Whether a write of what is at `revision` may go on. Without the header it may; who must send it is the
+    /// handler's to say.
+    #[must_use]
+    pub fn matches(&self, revision: Uuid) -> bool {
+        match self {
+            IfMatch::Absent | IfMatch::Any => true,
+            IfMatch::Revisions(revisions) => revisions.contains(&revision),
+        }
+    }
+
+    /// Reads the value of all the header's lines, joined by commas.
+    fn parse(value: &str) -> Result<Self, Error> {
+        if value.trim() == "*" {
+            return Ok(IfMatch::Any);
+        }
+        let mut revisions = Vec::new();
+        let mut rest = value.trim_matches(BETWEEN_TAGS);
+        while !rest.is_empty() {
+            // A comma may stand inside the quotes, so a tag ends with its quote and not before the next comma.
+            let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
+            let Some((tag, after)) = quoted.and_then(|quoted| quoted.split_once('"')) else { return bad_tag() };
+            if tag.contains(char::is_whitespace) || !(after.is_empty() || after.trim_start().starts_with(',')) {
+                return bad_tag();
+            }
+            revisions.extend(revision_of(tag));
+            rest = after.trim_start_matches(BETWEEN_TAGS);
+        }
+        Ok(IfMatch::Revisions(revisions))
+    }
+}
+
+/// A list may have empty items (RFC 9110, section 5.6.1.2).
+const BETWEEN_TAGS: [char; 3] = [',', ' ', '\t'];
+
+fn bad_tag<T>() -> Result<T, Error> {
+    let detail = "Expected *, or entity tags as an ETag header gave them, such as \"6f3b….0f5a….br\", with commas between \
+                  them; the double quotes belong to the tag.";
+    Err(Error::BadRequest(vec![Fault::header("If-Match", "bad_entity_tag", detail)]))
+}
+
+/// The revision that a tag begins with, as [`entity_tag`] writes it.
+fn revision_of(tag: &str) -> Option<Uuid> {
+    let first = tag.split('.').next().filter(|first| first.len() == 32)?;
+    Uuid::try_parse(first).ok()
+}
+
+impl FromRequest for IfMatch {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Bytes beyond ASCII may stand in a tag (RFC 9110, section 8.8.3), though in none of ours.
+        let lines = request.headers().get_all(header::IF_MATCH);
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        ready(if lines.is_empty() { Ok(IfMatch::Absent) } else { IfMatch::parse(&lines.join(",")) })
+    }
+}
+
+/// Whether `If-None-Match: *` was sent: write only where nothing is yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IfNoneMatchAny(pub bool);
+
+impl FromRequest for IfNoneMatchAny {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let mut lines = request.headers().get_all(header::IF_NONE_MATCH);
+        ready(Ok(IfNoneMatchAny(lines.any(|line| line.to_str().is_ok_and(|line| line.trim() == "*")))))
+    }
 }
