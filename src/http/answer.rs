@@ -158,3 +158,20 @@ pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen
         headers.insert(SURROGATE_KEY, keys);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn only_a_get_is_answered_by_not_modified() {
+        for (method, status) in [(Method::GET, 304), (Method::POST, 200), (Method::PATCH, 200), (Method::DELETE, 200)] {
+            let request = TestRequest::default().method(method.clone()).append_header((header::IF_NONE_MATCH, "*"));
+            let response = constant(&request.to_http_request(), "text/plain", Bytes::from_static(b"text")).unwrap();
+            assert_eq!(response.status(), status, "{method}");
+            assert!(response.headers().contains_key(header::ETAG), "{method}");
+        }
+    }
+}

@@ -245,3 +245,210 @@ impl<'de> Visitor<'de> for &mut Walk {
         Ok(Value::Object(map))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn faults(body: &[u8]) -> Vec<(String, String)> {
+        match Body::parse(Bytes::copy_from_slice(body)) {
+            Err(Error::BadRequest(faults)) => {
+                faults.into_iter().map(|fault| (fault.pointer.unwrap(), fault.code)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn extract(request: TestRequest) -> Result<Body, Error> {
+        let (request, mut payload) = request.to_http_parts();
+        Body::from_request(&request, &mut payload).await
+    }
+
+    #[test]
+    fn every_repeated_member_and_null_byte_is_named_by_its_place() {
+        let body = br#"{"a": 1, "a": "\u0000", "a": 2, "l": [{"x": 1}, {"x/y~": [], "x/y~": {"\u0000": "\u0000"}}], "": "a\u0000"}"#;
+        let expected = [
+            ("/a", "duplicate_member"),
+            ("/a", "null_byte"),
+            ("/l/1/x~1y~0", "duplicate_member"),
+            ("/l/1/x~1y~0/\0", "null_byte"),
+            ("/l/1/x~1y~0/\0", "null_byte"),
+            ("/", "null_byte"),
+        ];
+        let found = faults(body);
+        assert_eq!(found.iter().map(|(p, c)| (p.as_str(), c.as_str())).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_no_json_is_one_fault_with_line_and_column() {
+        let deep = "[".repeat(200);
+        let bodies: [&[u8]; 14] = [
+            b"",
+            b" \n",
+            b"{",
+            b"{\"a\":1,}",
+            b"{} {}",
+            b"nul",
+            b"NaN",
+            b"1e999",
+            b"\"\xff\"",
+            b"\xff",
+            b"\xef\xbb\xbf{}",
+            b"\"\\ud800\"",
+            b"\"\0\"",
+            deep.as_bytes(),
+        ];
+        for body in bodies {
+            let Err(Error::BadRequest(faults)) = Body::parse(Bytes::copy_from_slice(body)) else {
+                panic!("{body:?} was read")
+            };
+            let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+            assert_eq!((fault.pointer.as_deref(), fault.code.as_str()), (Some(""), "syntax"));
+            assert!(fault.detail.contains(" at line ") && fault.detail.contains(": send "), "{}", fault.detail);
+        }
+        assert_eq!(
+            faults(b"{\"a\":1,\"a\":"),
+            [(String::new(), "syntax".into()), ("/a".into(), "duplicate_member".into())]
+        );
+    }
+
+    #[test]
+    fn a_hostile_body_does_not_make_a_larger_answer() {
+        let many = format!("[{}]", vec!["\"\\u0000\""; 100_000].join(","));
+        assert_eq!(faults(many.as_bytes()).len(), FAULTS_MAX);
+        let long = format!("{{\"{}\":[{}]}}", "n".repeat(500_000), vec!["\"\\u0000\""; 50_000].join(","));
+        assert_eq!(faults(long.as_bytes()).len(), 1);
+    }
+
+    #[actix_web::test]
+    async fn json_in_utf_8_alone_is_read() {
+        use Method as M;
+        let cases: [(M, &[(&str, &str)], bool); 18] = [
+            (M::POST, &[("content-type", "application/json")], true),
+            (M::POST, &[("content-type", "Application/JSON; Charset=\"UTF-8\"")], true),
+            (M::POST, &[("content-type", "application/json; profile=x")], true),
+            (M::POST, &[("content-type", "application/json; charset=latin1")], false),
+            (M::POST, &[("content-type", "application/json; charset=utf-8; charset=utf-16")], false),
+            (M::POST, &[("content-type", "application/merge-patch+json")], false),
+            (M::PUT, &[("content-type", "application/merge-patch+json")], false),
+            (M::PATCH, &[("content-type", "application/merge-patch+json;charset=utf-8")], true),
+            (M::PATCH, &[("content-type", "application/json")], true),
+            (M::PATCH, &[("content-type", "application/json-patch+json")], false),
+            (M::POST, &[("content-type", "text/plain")], false),
+            (M::POST, &[("content-type", "application/x-www-form-urlencoded")], false),
+            (M::POST, &[("content-type", "")], false),
+            (M::POST, &[], false),
+            (M::POST, &[("content-type", "application/json"), ("content-type", "text/plain")], false),
+            (M::POST, &[("content-type", "application/json"), ("content-encoding", "identity")], true),
+            (M::POST, &[("content-type", "application/json"), ("content-encoding", "gzip")], false),
+            (M::POST, &[("content-type", "application/json"), ("content-encoding", "identity, br")], false),
+        ];
+        for (method, headers, read) in cases {
+            let mut request = TestRequest::default().method(method.clone()).set_payload("{\"a\": 1}");
+            for header in headers {
+                request = request.append_header(*header);
+            }
+            match extract(request).await {
+                Ok(body) => assert!(read && body.value == json!({"a": 1}) && body.bytes == "{\"a\": 1}", "{headers:?}"),
+                Err(Error::UnsupportedMediaType { accepted }) => {
+                    assert!(!read, "{headers:?}");
+                    assert_eq!(accepted.contains(MERGE_PATCH), method == M::PATCH);
+                }
+                Err(error) => panic!("{headers:?}: {error:?}"),
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_body_beyond_the_limit_is_refused_by_its_length() {
+        let json = || TestRequest::post().append_header(("content-type", "application/json"));
+        let most = format!("\"{}\"", "x".repeat(BODY_MAX_BYTES - 2));
+        assert_eq!(extract(json().set_payload(most.clone())).await.unwrap().bytes, most);
+        for request in [
+            json().set_payload(format!("{most} ")),
+            json().set_payload("{}").insert_header(("content-length", BODY_MAX_BYTES + 1)),
+        ] {
+            assert!(matches!(extract(request).await, Err(Error::ContentTooLarge(BODY_MAX_BYTES))));
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_optional_body_needs_a_type_only_where_it_is_there() {
+        for (body, read) in [("", Some(None)), ("{}", None)] {
+            let (request, mut payload) = TestRequest::put().set_payload(body).to_http_parts();
+            let optional = OptionalBody::from_request(&request, &mut payload).await;
+            assert_eq!(optional.ok().map(|optional| optional.0.map(|body| body.value)), read);
+        }
+        let request = TestRequest::put().append_header(("content-type", "application/json")).set_payload("{}");
+        let (request, mut payload) = request.to_http_parts();
+        let optional = OptionalBody::from_request(&request, &mut payload).await.unwrap();
+        assert_eq!(optional.0.unwrap().value, json!({}));
+    }
+
+    /// A client that sends all of its body before it reads must not find the connection reset.
+    #[actix_web::test]
+    async fn who_sends_too_much_still_reads_the_answer() {
+        use actix_web::{App, HttpServer, web};
+        use std::io::{Read, Write};
+        let server = HttpServer::new(|| App::new().default_service(web::to(async |_: Body| "read")));
+        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let address = *server.addrs().first().unwrap();
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        let body = "x".repeat(4 * BODY_MAX_BYTES);
+        let announced = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let typed = "Content-Type: application/json\r\n";
+        for (head, body, status) in [(typed, &announced, 413), (typed, &chunked, 413), ("", &chunked, 415)] {
+            let request = format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}{body}");
+            let answer = web::block(move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                stream.write_all(request.as_bytes()).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            });
+            let answer = answer.await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+        handle.stop(false).await;
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[^\0]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("[^\0]{0,4}", inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_serde_json_reads(value in any_json()) {
+            let text = value.to_string();
+            let expected: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(Body::parse(text.into()).unwrap().value, expected);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let parsed = Body::parse(bytes.clone().into()).is_ok();
+            prop_assert!(!parsed || serde_json::from_slice::<Value>(&bytes).is_ok());
+        }
+    }
+}

@@ -242,3 +242,19 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("a handler panicked: {}", message.unwrap_or("without a message"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sends_the_wrong_type_is_told_the_right_ones() {
+        for (method, accept_patch) in [(Method::POST, None), (Method::PATCH, Some("application/json"))] {
+            let context = Context { id: "id".into(), method, path: "/terms".into() };
+            let finished = context.finish(&Error::UnsupportedMediaType { accepted: "application/json" });
+            let header = |name| finished.headers.get(name).and_then(|value| value.to_str().ok());
+            assert_eq!(finished.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            assert_eq!((header(header::ACCEPT), header(ACCEPT_PATCH)), (Some("application/json"), accept_patch));
+        }
+    }
+}

@@ -121,3 +121,102 @@ impl FromRequest for IfNoneMatchAny {
         ready(Ok(IfNoneMatchAny(lines.any(|line| line.to_str().is_ok_and(|line| line.trim() == "*")))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn if_match(lines: &[&str]) -> Result<IfMatch, Error> {
+        let request = lines.iter().fold(TestRequest::put(), |r, line| r.append_header(("if-match", *line)));
+        IfMatch::extract(&request.to_http_request()).into_inner()
+    }
+
+    const REVISION: Uuid = Uuid::from_u128(0x6f3b_0000_0000_7000_8000_0000_0000_0001);
+
+    #[test]
+    fn a_tag_counts_by_its_revision() {
+        let tag = "6f3b0000000070008000000000000001";
+        assert_eq!(if_match(&[]).unwrap(), IfMatch::Absent);
+        for any in [&["*"][..], &[" * "]] {
+            assert_eq!(if_match(any).unwrap(), IfMatch::Any);
+        }
+        for lines in [
+            &[format!("\"{tag}.x.br\"")][..],
+            &[format!("W/\"{tag}.x.br-gzip\"")],
+            &[format!("\"a,b\" ,, W/\",\",\"{tag}.\"")],
+            &["\"other\"".to_owned(), format!("\"{tag}\",")],
+        ] {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let found = if_match(&lines).unwrap();
+            assert_eq!(found, IfMatch::Revisions(vec![REVISION]), "{lines:?}");
+            assert!(found.matches(REVISION) && !found.matches(Uuid::nil()));
+        }
+    }
+
+    #[test]
+    fn a_tag_without_a_revision_matches_nothing() {
+        let list = entity_tag(None, b"[]", Coding::Gzip);
+        let hyphens = format!("\"{REVISION}.x.br\"");
+        for lines in [&[list.as_str()][..], &["\"\""], &[""], &[","], &["\"é\""], &[hyphens.as_str()]] {
+            assert_eq!(if_match(lines).unwrap(), IfMatch::Revisions(vec![]), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_quoted_tag_is_refused() {
+        let lines = [
+            &["6f3b0000000070008000000000000001.x.br"][..],
+            &["\"a"],
+            &["a\""],
+            &["\"a\" \"b\""],
+            &["\"a\"b"],
+            &["w/\"a\""],
+            &["W/ \"a\""],
+            &["W/W/\"a\""],
+            &["\"a b\""],
+            &["*, \"a\""],
+            &["\"a\"", "*"],
+            &["'a'"],
+        ];
+        for lines in lines {
+            let Err(Error::BadRequest(faults)) = if_match(lines) else { panic!("{lines:?} was read") };
+            let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+            assert_eq!((fault.place.as_str(), fault.code.as_str()), ("header", "bad_entity_tag"));
+            assert_eq!((fault.parameter.as_deref(), fault.pointer.as_deref()), (Some("If-Match"), None));
+        }
+    }
+
+    #[test]
+    fn only_a_star_asks_for_nothing_to_be_there() {
+        for (lines, any) in [(&[][..], false), (&["*"], true), (&["\"*\""], false), (&["\"a\"", " *"], true)] {
+            let request = lines.iter().fold(TestRequest::put(), |r, line| r.append_header(("if-none-match", *line)));
+            assert_eq!(IfNoneMatchAny::extract(&request.to_http_request()).into_inner().unwrap().0, any, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_of_ours_matches_its_revision_and_no_other(
+            revision: u128, other: u128, bytes: Vec<u8>, coding in 0..3_usize, weak: bool,
+            before in prop::collection::vec("\"[!#-~]{0,8}\"", 0..3), after in prop::collection::vec("\"[!#-~]{0,8}\"", 0..3),
+            lines: bool,
+        ) {
+            let (revision, other) = (Uuid::from_u128(revision), Uuid::from_u128(other));
+            let coding = [Coding::Identity, Coding::Gzip, Coding::Brotli][coding];
+            let tag = format!("{}{}", if weak { "W/" } else { "" }, entity_tag(Some(revision), &bytes, coding));
+            let tags: Vec<&str> = before.iter().map(String::as_str).chain([tag.as_str()]).chain(after.iter().map(String::as_str)).collect();
+            let joined = tags.join(", ");
+            let found = if lines { if_match(&tags) } else { if_match(&[&joined]) }.unwrap();
+            prop_assert!(found.matches(revision));
+            prop_assert_eq!(found.matches(other), revision == other);
+        }
+
+        #[test]
+        fn no_value_panics(value in "[ -~\\t]{0,40}") {
+            let _ = if_match(&[&value]);
+        }
+    }
+}
