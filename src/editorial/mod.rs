@@ -4,6 +4,7 @@
 //! documents of all three kinds into the database at once, as one transaction with its revisions and changes.
 
 mod claim;
+pub mod diff;
 pub mod document;
 mod plan;
 mod purge;
