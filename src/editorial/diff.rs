@@ -116,7 +116,7 @@ impl<'m> Comparison<'m> {
         for (name, value) in after.iter().filter(|(name, _)| !was.contains_key(name)) {
             self.items(name, &Value::Null, value);
         }
-        let stayed = |list: &[(&'_ str, &Value)]| -> Vec<String> {
+        let stayed = |list: &[(&str, &Value)]| -> Vec<String> {
             let both = |name: &str| was.contains_key(name) && is.contains_key(name);
             list.iter().filter(|(name, _)| both(name)).map(|(name, _)| (*name).to_owned()).collect()
         };
@@ -202,18 +202,33 @@ fn is_running_text(text: &str) -> bool {
 }
 
 fn words(before: &str, after: &str) -> Vec<Words> {
-    let mut words: Vec<Words> = Vec::new();
-    for change in TextDiff::configure().timeout(WORDS_MAX).diff_unicode_words(before, after).iter_all_changes() {
-        let kind = match change.tag() {
-            ChangeTag::Equal => "kept",
-            ChangeTag::Delete => "removed",
-            ChangeTag::Insert => "added",
-        };
-        match words.last_mut() {
-            Some(last) if last.kind == kind => last.text.push_str(change.value()),
-            _ => words.push(Words { kind: kind.into(), text: change.value().into() }),
+    let mut words = Vec::new();
+    let (mut removed, mut added, mut kept) = (String::new(), String::new(), String::new());
+    let mut flush = |removed: &mut String, added: &mut String, kept: &mut String| {
+        for (kind, text) in [("removed", removed), ("added", added), ("kept", kept)] {
+            if !text.is_empty() {
+                words.push(Words { kind: kind.into(), text: std::mem::take(text) });
+            }
         }
+    };
+    for change in TextDiff::configure().timeout(WORDS_MAX).diff_unicode_words(before, after).iter_all_changes() {
+        if change.tag() == ChangeTag::Equal {
+            kept.push_str(change.value());
+            continue;
+        }
+        // A sentence that was written anew is one piece, though the spaces between its words are the same.
+        if !removed.is_empty() && !added.is_empty() && !kept.contains(char::is_alphanumeric) {
+            removed.push_str(&kept);
+            added.push_str(&kept);
+            kept.clear();
+        }
+        if !kept.is_empty() {
+            flush(&mut removed, &mut added, &mut kept);
+        }
+        let changed = if change.tag() == ChangeTag::Delete { &mut removed } else { &mut added };
+        changed.push_str(change.value());
     }
+    flush(&mut removed, &mut added, &mut kept);
     words
 }
 
@@ -302,6 +317,10 @@ mod tests {
             own(&[("kept", "A large "), ("added", "pretrained "), ("kept", "model.")])
         );
         assert_eq!(
+            words("It is trained once, used often.", "It was made once, used often."),
+            own(&[("kept", "It "), ("removed", "is trained"), ("added", "was made"), ("kept", " once, used often.")])
+        );
+        assert_eq!(
             words("基础模型很大", "基础模型不大"),
             own(&[("kept", "基础模型"), ("removed", "很"), ("added", "不"), ("kept", "大")])
         );
@@ -317,7 +336,8 @@ mod tests {
             while text.len() < 65_536 {
                 // Knuth's generator: repeatable, and no word twice in a row.
                 number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                text.push_str(&format!("{} ", number >> 50));
+                text.push_str(&(number >> 50).to_string());
+                text.push(' ');
             }
             text
         };

@@ -327,7 +327,8 @@ mod tests {
     #[actix_web::test]
     async fn json_in_utf_8_alone_is_read() {
         use Method as M;
-        let cases: [(M, &[(&str, &str)], bool); 18] = [
+        type Case<'c> = (M, &'c [(&'c str, &'c str)], bool);
+        let cases: [Case<'_>; 18] = [
             (M::POST, &[("content-type", "application/json")], true),
             (M::POST, &[("content-type", "Application/JSON; Charset=\"UTF-8\"")], true),
             (M::POST, &[("content-type", "application/json; profile=x")], true),
