@@ -7,7 +7,10 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{changes::Seen, tokens::Role};
+use crate::{
+    changes::{Position, Seen},
+    tokens::Role,
+};
 
 /// A kind of problem: what its `type` leads to.
 #[derive(Debug)]
@@ -54,6 +57,9 @@ problems! {
          `conflicts` names what stands in the way. Change one of the two, then write again."
     GONE = "gone" GONE "It was here, and is deleted":
         "This entity was public and has been deleted. Remove links to it."
+    LOG_RESTARTED = "log_restarted" GONE "The change log has begun anew":
+        "`Termbase-After` names a position of another change log: this database was restored, or replaced by another. Forget \
+         what you keep, read it again without the header, and go on from the `Termbase-Position` of those answers."
     CONTENT_TOO_LARGE = "content_too_large" PAYLOAD_TOO_LARGE "The body is too large":
         "The body of the request is larger than the limit. Send it in smaller parts."
     URI_TOO_LONG = "uri_too_long" URI_TOO_LONG "The address is too long":
@@ -68,8 +74,8 @@ problems! {
         "This is a defect of the service, not of the request; it has been logged under the `X-Request-Id` of the answer. \
          Report that id."
     UNAVAILABLE = "unavailable" SERVICE_UNAVAILABLE "Not available just now":
-        "The database does not answer, or there is more work than the service can do. `Retry-After` says in how many \
-         seconds to try again; nothing was written."
+        "The database does not answer, there is more work than the service can do, or the position in `Termbase-After` has not \
+         been seen here yet. `Retry-After` says in how many seconds to try again; nothing was written."
     TIMED_OUT = "timed_out" SERVICE_UNAVAILABLE "The request took too long":
         "The service gave up on this request to keep others quick. Try again later, or ask for less at once."
 }
@@ -155,8 +161,9 @@ pub struct Problem {
     #[schema(format = "uri-reference", example = "/terms")]
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
-    /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`, `content_too_large`, `uri_too_long`,
-    /// `unsupported_media_type`, `invalid_document`, `internal_error`, `unavailable` and `timed_out`; more may come.
+    /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
+    /// `log_restarted`, `content_too_large`, `uri_too_long`, `unsupported_media_type`, `invalid_document`,
+    /// `internal_error`, `unavailable` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
     /// Every mistake of the request; empty where the request as such was right.
@@ -208,6 +215,11 @@ pub enum Error {
     /// 410: was public and is deleted, as of the position at which it was looked for.
     #[error("It was deleted.")]
     Gone { seen: Seen },
+    /// 410: `Termbase-After` is of another log.
+    #[error(
+        "Termbase-After names a position of another change log than the one that is here now; read again without the header, and go on from the Termbase-Position of the answer."
+    )]
+    LogRestarted,
     /// 413: the body is larger than this many bytes.
     #[error("The body of the request may have at most {0} bytes.")]
     ContentTooLarge(usize),
@@ -220,6 +232,9 @@ pub enum Error {
     /// 503: the database does not answer, or has no room.
     #[error("The database does not answer; try again in a moment.")]
     Unavailable(#[source] sqlx::Error),
+    /// 503: a position that `Termbase-After` asks for, and that no snapshot has seen in time.
+    #[error("The position {0}, which Termbase-After asks for, has not been seen here; try again in a moment.")]
+    NotSeenYet(Position),
     /// 503: the request's own deadline has passed.
     #[error("The request was given up after {0} seconds.")]
     TimedOut(u64),
@@ -263,10 +278,11 @@ impl Error {
             Error::Conflict { .. } => CONFLICT,
             Error::Refused { .. } => INVALID_DOCUMENT,
             Error::Gone { .. } => GONE,
+            Error::LogRestarted => LOG_RESTARTED,
             Error::ContentTooLarge(_) => CONTENT_TOO_LARGE,
             Error::UriTooLong(_) => URI_TOO_LONG,
             Error::UnsupportedMediaType { .. } => UNSUPPORTED_MEDIA_TYPE,
-            Error::Unavailable(_) => UNAVAILABLE,
+            Error::Unavailable(_) | Error::NotSeenYet(_) => UNAVAILABLE,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
             Error::Framework { problem, .. } => problem,
@@ -289,10 +305,12 @@ impl Error {
             | Error::MethodNotAllowed { .. }
             | Error::NotAcceptable
             | Error::Gone { .. }
+            | Error::LogRestarted
             | Error::ContentTooLarge(_)
             | Error::UriTooLong(_)
             | Error::UnsupportedMediaType { .. }
             | Error::Unavailable(_)
+            | Error::NotSeenYet(_)
             | Error::TimedOut(_)
             | Error::Internal(_)
             | Error::Framework { .. } => (vec![], vec![], vec![]),

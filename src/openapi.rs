@@ -11,7 +11,8 @@ use utoipa::{
     IntoResponses, OpenApi, PartialSchema, ToSchema,
     openapi::{
         Content, Header, ObjectBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
-        path::{Parameter, ParameterBuilder, ParameterIn, Paths},
+        example::ExampleBuilder,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, Paths},
         schema::{Components, Schema, Type},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -21,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     changes::{Keys, Position, Seen},
-    error::{self, Conflict, Error, Fault, Problem, ProblemType},
+    error::{Conflict, Error, Fault, Problem, ProblemType},
 };
 
 pub const TAG_TERMS: &str = "terms";
@@ -92,16 +93,35 @@ pub fn describe(collected: Collected) -> Description {
     components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
     description.components = Some(components);
     for item in description.paths.paths.values_mut() {
-        let Some(operation) = &mut item.get else { continue };
-        let id = operation.operation_id.clone().unwrap_or_default();
-        if let Some(RefOr::T(success)) = operation.responses.responses.get_mut("200")
-            && let Some(example) = example(&id)
-        {
-            finish_success(success, &example);
-            operation.parameters.get_or_insert_default().push(if_none_match().into());
-        }
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten();
+        operations.for_each(finish);
     }
     description
+}
+
+/// Adds what is the same for many operations: headers, the parameters that stand for them, and the example.
+fn finish(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    let has_tag = responses.contains_key("304");
+    let may_have_token = responses.contains_key("401");
+    let id = operation.operation_id.clone().unwrap_or_default();
+    let success = responses.iter_mut().find_map(|(status, response)| match response {
+        RefOr::T(response) if status.starts_with('2') => Some(response),
+        _ => None,
+    });
+    if let Some(success) = success {
+        if has_tag {
+            add_read_headers(success);
+        }
+        if let (Some(example), Some(RefOr::T(content))) = (example(&id), success.content.values_mut().next()) {
+            content.example = Some(example);
+        }
+    }
+    let added = [has_tag.then(if_none_match), may_have_token.then(termbase_after)];
+    let mut parameters = operation.parameters.take().unwrap_or_default();
+    parameters.extend(added.into_iter().flatten().map(RefOr::from));
+    operation.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
 }
 
 /// The same as JSON, as it is served and committed: one line a value, with a line break at the end.
@@ -113,8 +133,8 @@ pub fn to_json(description: &Description) -> String {
     text
 }
 
-/// Headers that every read has, and an example that is an answer of the real service on its samples.
-fn finish_success(response: &mut Response, example: &Value) {
+/// Headers that every read of the glossary has.
+fn add_read_headers(response: &mut Response) {
     for (name, description, value) in [
         ("ETag", "A strong entity tag; send it as `If-None-Match` for a `304`.", "\"6f3b….0f5a….br\""),
         ("Termbase-Position", "The place in the change log up to which the answer is true.", "018f…-42"),
@@ -126,11 +146,6 @@ fn finish_success(response: &mut Response, example: &Value) {
         header.description = Some(description.into());
         response.headers.insert(name.into(), header.into());
     }
-    for content in response.content.values_mut() {
-        if let RefOr::T(content) = content {
-            content.example = Some(example.clone());
-        }
-    }
 }
 
 fn if_none_match() -> Parameter {
@@ -138,6 +153,17 @@ fn if_none_match() -> Parameter {
         .name("If-None-Match")
         .parameter_in(ParameterIn::Header)
         .description(Some("Entity tags of answers that the client has: `304` if one is still right."))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+fn termbase_after() -> Parameter {
+    ParameterBuilder::new()
+        .name("Termbase-After")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "A `Termbase-Position`: the answer is at that place in the change log or later, so that you read your own writes.",
+        ))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()
 }
@@ -202,7 +228,7 @@ pub struct ServiceErrors;
 
 impl IntoResponses for ServiceErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems("/", &[])
+        problems("/", [])
     }
 }
 
@@ -211,43 +237,60 @@ pub struct ProblemTypeErrors;
 
 impl IntoResponses for ProblemTypeErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems("/problems/nothing", &[Error::NoAddress])
+        problems("/problems/nothing", [Error::NoAddress])
     }
 }
 
 /// What any read of the glossary can answer, and `errors`.
 fn read_problems(instance: &str, errors: Vec<Error>) -> BTreeMap<String, RefOr<Response>> {
-    let mut all = vec![
-        Error::InvalidToken("it is unknown, expired or revoked"),
-        Error::NotAcceptable,
-        Error::Unavailable(sqlx::Error::PoolTimedOut),
-    ];
-    all.extend(errors);
-    let mut responses = problems(instance, &all);
+    let mut all = errors;
+    all.push(Error::NotAcceptable);
+    let mut responses = problems(instance, all.into_iter().chain(caller_problems()));
     let not_modified =
         ResponseBuilder::new().description("`If-None-Match` names the tag of what would be answered.").build();
     responses.insert("304".into(), not_modified.into());
     responses
 }
 
+/// What finding out who asks can answer, and waiting for the position that is asked for.
+fn caller_problems() -> impl Iterator<Item = Error> {
+    [
+        Error::InvalidToken("it is unknown, expired or revoked"),
+        Error::LogRestarted,
+        Error::Unavailable(sqlx::Error::PoolTimedOut),
+        Error::TimedOut(10),
+    ]
+    .into_iter()
+}
+
 /// Problem answers with examples made by the errors themselves, and those that any operation can answer.
-fn problems(instance: &str, errors: &[Error]) -> BTreeMap<String, RefOr<Response>> {
-    errors
-        .iter()
-        .chain(&[Error::UriTooLong(5000), Error::internal("example")])
-        .map(|error| {
-            let ProblemType { status, explanation, .. } = error.problem_type();
-            let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
-            content.example = Some(json!(error.problem(instance)));
-            let description = match *status {
-                status if status == error::UNAVAILABLE.status => {
-                    format!("{explanation} Also where the request took too long.")
-                }
-                _ => (*explanation).to_owned(),
-            };
-            let response =
-                ResponseBuilder::new().description(description).content("application/problem+json", content).build();
-            (status.as_u16().to_string(), response.into())
-        })
+fn problems(instance: &str, errors: impl IntoIterator<Item = Error>) -> BTreeMap<String, RefOr<Response>> {
+    let mut statuses: BTreeMap<u16, BTreeMap<&str, Error>> = BTreeMap::new();
+    for error in errors.into_iter().chain([Error::UriTooLong(5000), Error::internal("example")]) {
+        let ProblemType { status, code, .. } = error.problem_type();
+        statuses.entry(status.as_u16()).or_default().insert(code, error);
+    }
+    statuses
+        .into_iter()
+        .map(|(status, kinds)| (status.to_string(), problem_response(instance, &kinds).into()))
         .collect()
+}
+
+/// The answer of one status: one kind of problem, or several, each with its code.
+fn problem_response(instance: &str, kinds: &BTreeMap<&str, Error>) -> Response {
+    let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+    let mut explanations = Vec::new();
+    for (code, error) in kinds {
+        let explanation = error.problem_type().explanation;
+        let value = json!(error.problem(instance));
+        if kinds.len() == 1 {
+            explanations.push(explanation.to_owned());
+            content.example = Some(value);
+        } else {
+            explanations.push(format!("`{code}`: {explanation}"));
+            let example = ExampleBuilder::new().summary(error.problem_type().title).value(Some(value)).build();
+            content.examples.insert((*code).to_owned(), example.into());
+        }
+    }
+    ResponseBuilder::new().description(explanations.join("\n\n")).content("application/problem+json", content).build()
 }

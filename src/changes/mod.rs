@@ -17,6 +17,16 @@ pub struct Position {
     pub number: i64,
 }
 
+impl Position {
+    /// Reads what `Display` writes, and no other spelling of it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (log_id, number) = text.rsplit_once('-')?;
+        let position = Position { log_id: Uuid::try_parse(log_id).ok()?, number: number.parse().ok()? };
+        (position.to_string() == text).then_some(position)
+    }
+}
+
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.log_id.simple(), self.number)

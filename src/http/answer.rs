@@ -11,7 +11,7 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{negotiate::Coding, precondition};
+use super::{negotiate::Coding, position::TERMBASE_AFTER, precondition};
 use crate::{changes::Seen, error::Error, state::State};
 
 pub const TERMBASE_POSITION: HeaderName = HeaderName::from_static("termbase-position");
@@ -141,7 +141,7 @@ pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen
     // State is there in every app that `app::serve` builds; without it, nothing may be kept.
     let http = request.app_data::<Data<State>>().map(|state| &state.http);
     let private =
-        request.headers().contains_key(header::AUTHORIZATION) || request.headers().contains_key("termbase-after");
+        request.headers().contains_key(header::AUTHORIZATION) || request.headers().contains_key(TERMBASE_AFTER);
     let cache_control = match http {
         Some(http) if !private => http.cache_control.clone(),
         _ => HeaderValue::from_static("private, no-store"),

@@ -5,10 +5,16 @@
 
 use std::{future::Future, pin::Pin};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{self, HeaderValue},
+    web::Data,
+};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
+use super::position;
 use crate::{
     error::Error,
     state::State,
@@ -69,21 +75,33 @@ fn at_least(needed: Role, caller: Option<Author>) -> Result<Author, Error> {
     Ok(author)
 }
 
-/// Who sent the request; nobody, where it has no token.
+/// Who sent the request; nobody, where it has no token. It has waited for the position that the request asks for: what
+/// the handler reads after this is at that position or later.
 fn caller(request: &HttpRequest) -> impl Future<Output = Result<Option<Author>, Error>> + use<> {
     let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+    let after = position::asked(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
     async move {
         let state = state.ok_or_else(|| Error::internal("the app has no state"))?;
-        let Some(authorization) = authorization else { return Ok(None) };
-        let token = authorization
-            .to_str()
-            .ok()
-            .and_then(bearer)
-            .ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
-        let author = tokens::find(&state, &SecretString::from(token)).await?;
-        author.map(Some).ok_or(Error::InvalidToken("it is unknown, expired or revoked"))
+        let author = match authorization {
+            Some(authorization) => Some(author(&state, &authorization).await?),
+            None => None,
+        };
+        if let Some(after) = after? {
+            position::wait_for(&state, after).await?;
+        }
+        Ok(author)
     }
+}
+
+async fn author(state: &State, authorization: &HeaderValue) -> Result<Author, Error> {
+    let token = authorization
+        .to_str()
+        .ok()
+        .and_then(bearer)
+        .ok_or(Error::InvalidToken("it is not of the form \"Bearer tb_…\""))?;
+    let author = tokens::find(state, &SecretString::from(token)).await?;
+    author.ok_or(Error::InvalidToken("it is unknown, expired or revoked"))
 }
 
 fn bearer(header: &str) -> Option<&str> {

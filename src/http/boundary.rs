@@ -131,7 +131,7 @@ impl Context {
                     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(accepted));
                 }
             }
-            Error::Unavailable(_) | Error::TimedOut(_) => {
+            Error::Unavailable(_) | Error::NotSeenYet(_) | Error::TimedOut(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -160,7 +160,8 @@ impl Context {
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(
-                "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Deprecation, Sunset",
+                "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, Deprecation, \
+                 Sunset",
             ),
         );
     }

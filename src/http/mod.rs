@@ -8,6 +8,7 @@ pub mod fallback;
 pub mod lookup;
 pub mod negotiate;
 pub mod paging;
+pub mod position;
 pub mod precondition;
 pub mod query;
 pub mod slug;

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use termbase::editorial::{self, Edit};
 
-use crate::support::{TestApp, category, company, http_settings, term, term_again};
+use crate::support::{Answer, TestApp, category, company, http_settings, term, term_again};
 
 const READS: [&str; 6] =
     ["/terms/foundation-model", "/terms", "/categories", "/categories/training", "/companies", "/companies/openai"];
@@ -149,6 +149,58 @@ async fn a_position_grows_with_every_write() {
     assert_eq!(number().await, 0);
     app.write(vec![category(&json!({"name": "C"})), company(&json!({"name": "K"}))]).await.unwrap();
     assert_eq!(number().await, 2, "one change a document");
+}
+
+#[tokio::test]
+async fn a_position_that_is_there_is_answered_at_once() {
+    let app = TestApp::with_samples().await;
+    for path in READS {
+        let position = app.get(path).await.header("termbase-position").to_owned();
+        let again = app.request(Method::GET, path, &[("termbase-after", &position)]).await;
+        assert_eq!((again.status.as_u16(), again.header("termbase-position")), (200, &*position), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_position_that_is_written_meanwhile_is_waited_for() {
+    let app = TestApp::empty().await;
+    let log = app.get("/categories").await.header("termbase-position").trim_end_matches("-0").to_owned();
+    let request = app.client.get(format!("{}/categories", app.address)).header("termbase-after", format!("{log}-1"));
+    let answer = tokio::spawn(request.send());
+    // It waits once it has looked, and looks again.
+    let mut watch = app.database.connect().await;
+    let looks = "select query_start::text from pg_stat_activity \
+                 where datname = current_database() and pid <> pg_backend_pid() and query like '%max(position)%'";
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 3 {
+        seen.extend(sqlx::query_scalar::<_, String>(looks).fetch_all(&mut watch).await.unwrap());
+    }
+    app.write(vec![category(&json!({"name": "C"}))]).await.unwrap();
+    let answer = Answer::of(answer.await.unwrap().unwrap()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!((answer.header("termbase-position"), &answer.json()["total"]), (&*format!("{log}-1"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_position_that_is_not_here_is_a_503_and_one_of_another_log_a_410() {
+    let app = TestApp::empty().await;
+    let log = app.get("/terms").await.header("termbase-position").trim_end_matches("-0").to_owned();
+    let ask = async |path: &str, after: &str| app.request(Method::GET, path, &[("termbase-after", after)]).await;
+    let late = ask("/terms", &format!("{log}-1")).await;
+    let problem = late.problem(503, "unavailable");
+    assert!(problem["detail"].as_str().unwrap().contains(&format!("{log}-1")), "{problem}");
+    assert_eq!(late.header("retry-after"), "1");
+    for path in READS {
+        ask(path, "0123456789abcdef0123456789abcdef-0").await.problem(410, "log_restarted");
+        for malformed in ["", "x", &log, &format!("{log}-"), &format!("{log}--1"), &format!("{log}-01"), "-1", "18-18"]
+        {
+            let problem = ask(path, malformed).await.problem(400, "bad_request");
+            let fault = &problem["errors"][0];
+            assert_eq!((&fault["in"], &fault["parameter"]), (&json!("header"), &json!("Termbase-After")), "{problem}");
+        }
+    }
+    let twice = [("termbase-after", &*format!("{log}-0")), ("termbase-after", &*format!("{log}-0"))];
+    app.request(Method::GET, "/terms", &twice).await.problem(400, "bad_request");
 }
 
 #[tokio::test]
