@@ -23,7 +23,7 @@ use termbase::{
         self,
         cluster::{Cluster, Options},
     },
-    state::{HttpSettings, State},
+    state::{HttpSettings, Origins, State},
     terms::TermDocument,
     tokens::Author,
 };
@@ -54,6 +54,7 @@ async fn main() {
     let http = HttpSettings {
         cache_control: HeaderValue::from_static("no-store"),
         surrogate_keys: false,
+        write_origins: Origins::These(Vec::new()),
         request_timeout: Duration::from_secs(10),
         drain_timeout: Duration::ZERO,
         workers: 1,

@@ -14,7 +14,10 @@ use actix_web::http::header::HeaderValue;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{editorial::document::nearest, state::HttpSettings};
+use crate::{
+    editorial::document::nearest,
+    state::{HttpSettings, Origins},
+};
 
 /// All settings of a process.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ pub const VARIABLES: &[&str] = &[
     "TERMBASE_SAMPLES",
     "TERMBASE_CACHE_CONTROL",
     "TERMBASE_SURROGATE_KEYS",
+    "TERMBASE_WRITE_ORIGINS",
     "TERMBASE_REQUEST_SECONDS",
     "TERMBASE_DRAIN_SECONDS",
     "TERMBASE_WORKERS",
@@ -142,6 +146,12 @@ impl Config {
                     |text| HeaderValue::from_str(text).ok(),
                 ),
                 surrogate_keys: settings.switch("TERMBASE_SURROGATE_KEYS", false),
+                write_origins: settings.value(
+                    "TERMBASE_WRITE_ORIGINS",
+                    Origins::These(Vec::new()),
+                    "origins such as https://editor.example, without a path, separated by commas, or * for all",
+                    Origins::parse,
+                ),
                 request_timeout: Duration::from_secs(settings.number("TERMBASE_REQUEST_SECONDS", 10, 1, 300)),
                 drain_timeout: Duration::from_secs(settings.number("TERMBASE_DRAIN_SECONDS", 15, 0, 300)),
                 workers: settings.number(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderValue;
 use sqlx::PgPool;
+use url::Url;
 use uuid::Uuid;
 
 use crate::{changes::Position, clock::Clock};
@@ -24,12 +25,46 @@ pub struct HttpSettings {
     pub cache_control: HeaderValue,
     /// Whether answers carry the keys that they were made from, as `Surrogate-Key`.
     pub surrogate_keys: bool,
+    /// Whose pages may write, from the browser of someone with a token.
+    pub write_origins: Origins,
     /// After this a request is given up.
     pub request_timeout: Duration,
     /// After this requests in flight are given up when the server stops.
     pub drain_timeout: Duration,
     /// How many threads answer requests.
     pub workers: usize,
+}
+
+/// Origins of web pages (RFC 6454), spelt as browsers send them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    All,
+    These(Vec<String>),
+}
+
+impl Origins {
+    /// Reads `*`, or origins such as `https://editor.example`, separated by commas.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Origins::All);
+        }
+        let is_origin = |origin: &&str| {
+            Url::parse(origin).is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == *origin
+            })
+        };
+        let origins = text.split(',').map(|origin| Some(origin.trim()).filter(is_origin).map(ToOwned::to_owned));
+        origins.collect::<Option<_>>().map(Origins::These)
+    }
+
+    #[must_use]
+    pub fn contain(&self, origin: &str) -> bool {
+        match self {
+            Origins::All => true,
+            Origins::These(origins) => origins.iter().any(|known| known == origin),
+        }
+    }
 }
 
 impl State {

@@ -21,7 +21,7 @@ use super::answer;
 use crate::{error::Error, state::State};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Path and query together, in bytes.
 const URI_MAX_BYTES: usize = 4096;

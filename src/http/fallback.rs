@@ -1,7 +1,7 @@
 //! What no route takes: `404`, `405` with `Allow`, and `OPTIONS`, answered from the description.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         Method,
         header::{self, HeaderValue},
@@ -9,7 +9,11 @@ use actix_web::{
     web::Data,
 };
 
-use crate::error::Error;
+use super::boundary::ACCEPT_PATCH;
+use crate::{
+    error::Error,
+    state::{Origins, State},
+};
 
 /// The addresses and methods of the description.
 #[derive(Debug, Clone)]
@@ -59,7 +63,11 @@ impl Addresses {
 ///
 /// # Errors
 /// [`Error::NoAddress`] and [`Error::MethodNotAllowed`].
-pub async fn fallback(request: HttpRequest, addresses: Data<Addresses>) -> Result<HttpResponse, Error> {
+pub async fn fallback(
+    request: HttpRequest,
+    addresses: Data<Addresses>,
+    state: Data<State>,
+) -> Result<HttpResponse, Error> {
     let methods = addresses.methods(request.path()).ok_or(Error::NoAddress)?;
     let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     if request.method() != Method::OPTIONS {
@@ -67,14 +75,63 @@ pub async fn fallback(request: HttpRequest, addresses: Data<Addresses>) -> Resul
     }
     let allow = HeaderValue::from_str(&allow).map_err(Error::internal)?;
     let mut response = HttpResponse::NoContent();
-    response.insert_header((header::ALLOW, allow.clone()));
-    // A preflight (the fetch standard's CORS protocol): open for reads.
-    response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"));
+    if methods.contains(&Method::PATCH) {
+        // RFC 5789, section 3.1.
+        response.insert_header((ACCEPT_PATCH, "application/merge-patch+json, application/json"));
+    }
+    permit(&request, methods, &allow, &state.http.write_origins, &mut response);
+    response.insert_header((header::ALLOW, allow));
+    response.insert_header((header::VARY, "Origin, Access-Control-Request-Method"));
+    Ok(response.finish())
+}
+
+/// What a page of another origin may send here (the fetch standard's CORS protocol): reads are open to all, writes to
+/// the origins that the settings name.
+fn permit(
+    request: &HttpRequest,
+    methods: &[Method],
+    allow: &HeaderValue,
+    writers: &Origins,
+    response: &mut HttpResponseBuilder,
+) {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let reads = text(header::ACCESS_CONTROL_REQUEST_METHOD).is_none_or(|method| ["GET", "HEAD"].contains(&method));
+    let may_write = text(header::ORIGIN).is_some_and(|origin| writers.contain(origin));
+    if !reads && !may_write {
+        // POST needs no permission as a method, so it is the missing Access-Control-Allow-Headers that stops it: neither
+        // a token nor a JSON body can be sent without.
+        return;
+    }
+    let permitted = if reads { HeaderValue::from_static("GET, HEAD, OPTIONS") } else { allow.clone() };
+    response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, permitted));
     response.insert_header((
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         "Authorization, If-Match, If-None-Match, Idempotency-Key, Termbase-After, Content-Type, Cache-Control, \
          X-Request-Id, Traceparent, Tracestate",
     ));
-    response.insert_header((header::ACCESS_CONTROL_MAX_AGE, "86400"));
-    Ok(response.finish())
+    // A browser remembers the headers that it may send to an address whatever the method was that it asked for: those of
+    // a read would let a POST to the same address pass unasked.
+    let forgotten = methods.contains(&Method::POST) && !may_write;
+    response.insert_header((header::ACCESS_CONTROL_MAX_AGE, if forgotten { "0" } else { "86400" }));
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::openapi::{
+        OpenApiBuilder,
+        path::{HttpMethod, OperationBuilder, PathItem, PathsBuilder},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_address_has_the_methods_of_its_operations() {
+        let item = PathItem::from_http_methods([HttpMethod::Get, HttpMethod::Patch], OperationBuilder::new().build());
+        let paths = PathsBuilder::new().path("/terms/{slug}", item).build();
+        let addresses = Addresses::of(&OpenApiBuilder::new().paths(paths).build());
+        let expected = [Method::GET, Method::HEAD, Method::PATCH, Method::OPTIONS];
+        assert_eq!(addresses.methods("/terms/x"), Some(&expected[..]));
+        assert_eq!(addresses.methods("/terms/"), None);
+        assert_eq!(addresses.methods("/terms/x/y"), None);
+    }
 }

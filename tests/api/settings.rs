@@ -3,7 +3,10 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 
 use secrecy::ExposeSecret;
-use termbase::config::{Config, ConfigError, VARIABLES};
+use termbase::{
+    config::{Config, ConfigError, VARIABLES},
+    state::Origins,
+};
 
 const SECRET: &str = "tb_0123456789abcdefghijklmnopqrstuv";
 
@@ -33,6 +36,7 @@ fn without_any_variable_there_are_defaults() {
     assert_eq!(database.connections, 10);
     assert!(http.cache_control.to_str().unwrap().starts_with("public, max-age=0, s-maxage=60"));
     assert!(!http.surrogate_keys);
+    assert_eq!(http.write_origins, Origins::These(vec![]));
     assert_eq!(http.request_timeout, Duration::from_secs(10));
     assert_eq!(http.drain_timeout, Duration::from_secs(15));
     assert!(http.workers >= 1);
@@ -52,6 +56,7 @@ fn every_variable_has_its_effect() {
         ("TERMBASE_SAMPLES", "true"),
         ("TERMBASE_CACHE_CONTROL", "no-store"),
         ("TERMBASE_SURROGATE_KEYS", "true"),
+        ("TERMBASE_WRITE_ORIGINS", "https://editor.example, http://localhost:3000"),
         ("TERMBASE_REQUEST_SECONDS", "300"),
         ("TERMBASE_DRAIN_SECONDS", "0"),
         ("TERMBASE_WORKERS", "256"),
@@ -70,8 +75,18 @@ fn every_variable_has_its_effect() {
     assert!(server.samples);
     assert_eq!(http.cache_control, "no-store");
     assert!(http.surrogate_keys);
+    assert_eq!(
+        http.write_origins,
+        Origins::These(vec!["https://editor.example".into(), "http://localhost:3000".into()])
+    );
     assert_eq!((http.request_timeout.as_secs(), http.drain_timeout.as_secs(), http.workers), (300, 0, 256));
     assert_eq!((log.filter.as_str(), log.json), ("warn,sqlx=debug", true));
+}
+
+#[test]
+fn all_origins_may_be_let_write() {
+    let config = read(&[("TERMBASE_WRITE_ORIGINS", "*")]).unwrap();
+    assert_eq!(config.http.write_origins, Origins::All);
 }
 
 #[test]
@@ -90,6 +105,13 @@ fn a_wrong_value_is_named_with_what_would_pass() {
         ("TERMBASE_SAMPLES", "yes", "true or false"),
         ("TERMBASE_CACHE_CONTROL", "a\nb", "Cache-Control"),
         ("TERMBASE_SURROGATE_KEYS", "1", "true or false"),
+        ("TERMBASE_WRITE_ORIGINS", "editor.example", "https://editor.example"),
+        ("TERMBASE_WRITE_ORIGINS", "https://editor.example/", "without a path"),
+        ("TERMBASE_WRITE_ORIGINS", "https://editor.example,", "separated by commas"),
+        ("TERMBASE_WRITE_ORIGINS", "https://Editor.example", "https://editor.example"),
+        ("TERMBASE_WRITE_ORIGINS", "https://editor.example:443", "https://editor.example"),
+        ("TERMBASE_WRITE_ORIGINS", "*,https://editor.example", "* for all"),
+        ("TERMBASE_WRITE_ORIGINS", "null", "* for all"),
         ("TERMBASE_REQUEST_SECONDS", "0", "from 1 to 300"),
         ("TERMBASE_REQUEST_SECONDS", "1.5", "from 1 to 300"),
         ("TERMBASE_DRAIN_SECONDS", "301", "from 0 to 300"),

@@ -25,7 +25,7 @@ use termbase::{
         cluster::{Cluster, Options},
     },
     samples,
-    state::{HttpSettings, State},
+    state::{HttpSettings, Origins, State},
     tokens::Author,
 };
 use time::macros::datetime;
@@ -81,6 +81,7 @@ pub fn http_settings() -> HttpSettings {
     HttpSettings {
         cache_control: HeaderValue::from_static("public, max-age=0, s-maxage=60"),
         surrogate_keys: true,
+        write_origins: Origins::These(Vec::new()),
         request_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(1),
         workers: 1,
