@@ -21,7 +21,7 @@ use crate::{
     openapi::{self, Collected, Routes},
     service::{self, Description},
     state::State,
-    terms,
+    terms, tokens,
 };
 
 /// Every route there is, each named once.
@@ -30,6 +30,7 @@ fn routes(routes: &mut Routes<'_>) {
     terms::routes(routes);
     categories::routes(routes);
     companies::routes(routes);
+    tokens::routes(routes);
 }
 
 /// What all handlers say of themselves.

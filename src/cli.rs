@@ -4,7 +4,7 @@ use std::{ffi::OsString, io::Write};
 
 use clap::{Parser, Subcommand};
 
-use crate::{app, config::Config, openapi, postgres, serve, telemetry};
+use crate::{app, config::Config, openapi, postgres, serve, telemetry, tokens};
 
 /// A JSON REST API on Postgres that serves a glossary and the directory around it.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ enum Command {
     Serve,
     /// Bring the tables of the Postgres that `DATABASE_URL` names up to date, and end
     Migrate,
+    /// Make, list and revoke tokens, whether the service runs or not
+    #[command(subcommand)]
+    Token(tokens::Command),
     /// Print the OpenAPI description
     Openapi,
     /// The supervisor of the private Postgres; started by `serve`
@@ -50,6 +53,11 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             telemetry::start(&config.log);
             serve::migrate(&config.database).await?;
             println!("the tables are up to date");
+        }
+        Command::Token(command) => {
+            let config = settings()?;
+            telemetry::start(&config.log);
+            serve::token(config, command).await?;
         }
         Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&app::describe())) {
             // Whoever reads has read enough: `head`, say.

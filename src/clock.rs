@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use time::{
-    Date, OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
+    Date, Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
 };
 use uuid::{Builder, Uuid};
 
@@ -23,7 +25,20 @@ impl Timestamp {
     #[must_use]
     pub fn truncate(time: OffsetDateTime) -> Self {
         let micros = time.nanosecond() / 1_000 * 1_000;
-        Timestamp(time.to_offset(time::UtcOffset::UTC).replace_nanosecond(micros).unwrap_or(time))
+        Timestamp(time.to_offset(UtcOffset::UTC).replace_nanosecond(micros).unwrap_or(time))
+    }
+
+    /// Reads RFC 3339 with any offset; `None` also for a time that is in no year of four digits in UTC.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+        (0..=9999).contains(&time.year()).then(|| Timestamp::truncate(time))
+    }
+
+    /// So many days later; `None` beyond the last year that a timestamp can have.
+    #[must_use]
+    pub fn plus_days(self, days: u16) -> Option<Self> {
+        self.0.checked_add(Duration::days(days.into())).map(Timestamp)
     }
 
     fn unix_millis(self) -> u64 {
@@ -66,6 +81,14 @@ impl Day {
             return None;
         }
         Date::parse(text, DAY).ok().map(Day)
+    }
+}
+
+impl Day {
+    /// When the day begins, in UTC.
+    #[must_use]
+    pub fn begin(self) -> Timestamp {
+        Timestamp(self.0.midnight().assume_utc())
     }
 }
 

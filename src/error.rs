@@ -197,6 +197,9 @@ pub enum Error {
     /// 404: no such entity, as of the position at which it was looked for.
     #[error("{}", not_found(.suggestions))]
     NoEntity { suggestions: Vec<String>, seen: Seen },
+    /// 404: no such token.
+    #[error("There is no token with this id; GET /tokens lists them.")]
+    NoToken,
     /// 404: no such address.
     #[error("There is no such address; / lists what there is.")]
     NoAddress,
@@ -271,7 +274,7 @@ impl Error {
             Error::InvalidToken(_) => INVALID_TOKEN,
             Error::TokenRequired => TOKEN_REQUIRED,
             Error::Forbidden { .. } => FORBIDDEN,
-            Error::NoEntity { .. } | Error::NoAddress => NOT_FOUND,
+            Error::NoEntity { .. } | Error::NoToken | Error::NoAddress => NOT_FOUND,
             Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
             Error::NotAcceptable => NOT_ACCEPTABLE,
             Error::Refused { faults, conflicts } if faults.len() == conflicts.len() => CONFLICT,
@@ -301,6 +304,7 @@ impl Error {
             Error::InvalidToken(_)
             | Error::TokenRequired
             | Error::Forbidden { .. }
+            | Error::NoToken
             | Error::NoAddress
             | Error::MethodNotAllowed { .. }
             | Error::NotAcceptable

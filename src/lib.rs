@@ -4,7 +4,7 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`cli`] | the command line: `serve` (the default), `migrate`, `openapi`, and the hidden supervisor of the private Postgres |
+//! | [`cli`] | the command line: `serve` (the default), `migrate`, `openapi`, `token`, and the hidden supervisor of the private Postgres |
 //! | [`config`] | every setting, read once, checked as a whole |
 //! | [`serve`] | from nothing to a service that answers, and back to nothing |
 //! | [`app`] | the only place where routes and middleware are put together |
@@ -22,7 +22,7 @@
 //! | [`countries`] | the codes of ISO 3166-1 |
 //! | [`clock`] | time and randomness, which a test can hold still |
 //! | [`samples`] | the glossary that a first start loads |
-//! | [`tokens`] | the first admin token |
+//! | [`tokens`] | who may do what: roles, authors, `/tokens`, `/me`, and `termbase token` |
 //! | [`telemetry`] | logs |
 //!
 //! # What always holds
@@ -34,6 +34,7 @@
 //! - An answer comes from one snapshot, knows its position in the change log, and names the keys that it was made from.
 //!   A change that alters the answer touches one of them.
 //! - What is public is the same bytes for every caller. What is not answers as what never existed.
+//! - A permission is a handler's argument ([`http::auth`]), and there is no other author for a write than the one in it.
 //! - A path and a method stand once, on their handler; the handler is named once, in its module's `routes`.
 //! - Nothing but [`config`] and [`cli`] reads the environment. There are no global variables, and no features.
 //! - Nothing that a client sends makes a 5xx; a test holds the table of what was tried.

@@ -23,11 +23,14 @@ use uuid::Uuid;
 use crate::{
     changes::{Keys, Position, Seen},
     error::{Conflict, Error, Fault, Problem, ProblemType},
+    http::body::BODY_MAX_BYTES,
+    tokens::{self, Role},
 };
 
 pub const TAG_TERMS: &str = "terms";
 pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
+pub const TAG_TOKENS: &str = "tokens";
 pub const TAG_SERVICE: &str = "service";
 
 /// Takes each handler once: registers its route, and keeps its path and schemas for the description.
@@ -69,6 +72,7 @@ impl<'c> Routes<'c> {
         (name = "terms", description = "The glossary's terms."),
         (name = "categories", description = "The tree that the terms stand in."),
         (name = "companies", description = "The companies that work with them."),
+        (name = "tokens", description = "Who may do what: tokens and their roles."),
         (name = "service", description = "The service itself: its index, its state, its description."),
     )
 )]
@@ -89,7 +93,11 @@ pub fn describe(collected: Collected) -> Description {
     }
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.bearer_format = Some("tb_…".into());
-    bearer.description = Some("A token of this service. Public reads need none.".into());
+    bearer.description = Some(
+        "A token of this service. Public reads need none; an operation that needs one names the lowest role that will do: \
+         `viewer`, `contributor`, `editor` or `admin`, each with all that those before it may do."
+            .into(),
+    );
     components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
     description.components = Some(components);
     for item in description.paths.paths.values_mut() {
@@ -176,6 +184,10 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_categories", include_str!("../openapi/examples/list_categories.json")),
     ("read_company", include_str!("../openapi/examples/read_company.json")),
     ("list_companies", include_str!("../openapi/examples/list_companies.json")),
+    ("read_me", include_str!("../openapi/examples/read_me.json")),
+    ("list_tokens", include_str!("../openapi/examples/list_tokens.json")),
+    ("create_token", include_str!("../openapi/examples/create_token.json")),
+    ("read_token", include_str!("../openapi/examples/read_token.json")),
 ];
 
 fn example(operation_id: &str) -> Option<Value> {
@@ -221,6 +233,73 @@ impl IntoResponses for ListErrors {
         let limit = Fault::query("limit", "out_of_range", "Expected a whole number from 1 to 100.");
         read_problems("/terms", vec![Error::BadRequest(vec![limit])])
     }
+}
+
+/// What reading about oneself can answer beside `200`.
+pub struct MeErrors;
+
+impl IntoResponses for MeErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems("/me", [no_parameters(), Error::TokenRequired].into_iter().chain(caller_problems()))
+    }
+}
+
+/// What listing tokens can answer beside `200`.
+pub struct TokenListErrors;
+
+impl IntoResponses for TokenListErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let limit = Fault::query("limit", "out_of_range", "Expected a whole number from 1 to 100.");
+        admin_problems("/tokens", [Error::BadRequest(vec![limit])])
+    }
+}
+
+/// What making a token can answer beside `201`.
+pub struct TokenCreateErrors;
+
+impl IntoResponses for TokenCreateErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let twice =
+            Fault::body("/role", "duplicate_member", "The member stands more than once in its object; leave it once.");
+        let role = Fault::body("/role", "unknown_value", "Expected one of viewer, contributor, editor, admin.");
+        let errors = [
+            Error::BadRequest(vec![twice]),
+            Error::ContentTooLarge(BODY_MAX_BYTES),
+            Error::UnsupportedMediaType { accepted: "application/json" },
+            Error::Refused { faults: vec![role], conflicts: vec![] },
+        ];
+        admin_problems("/tokens", errors)
+    }
+}
+
+/// What reading a token can answer beside `200`.
+pub struct TokenErrors;
+
+impl IntoResponses for TokenErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        admin_problems(A_TOKEN, [no_parameters(), Error::NoToken])
+    }
+}
+
+/// What revoking a token can answer beside `204`.
+pub struct TokenRevokeErrors;
+
+impl IntoResponses for TokenRevokeErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        admin_problems(A_TOKEN, [no_parameters(), Error::NoToken, tokens::last_admin()])
+    }
+}
+
+const A_TOKEN: &str = "/tokens/01a20c78-4513-7096-a7ca-781f7eec597d";
+
+fn no_parameters() -> Error {
+    Error::BadRequest(vec![Fault::query("name", "unknown_parameter", "This address takes no parameters.")])
+}
+
+/// What an operation for administrators can answer, and `errors`.
+fn admin_problems(instance: &str, errors: impl IntoIterator<Item = Error>) -> BTreeMap<String, RefOr<Response>> {
+    let refused = [Error::TokenRequired, Error::Forbidden { needed: Role::Admin, has: Role::Editor }];
+    problems(instance, errors.into_iter().chain(refused).chain(caller_problems()))
 }
 
 /// What any other operation can answer beside what it is for.

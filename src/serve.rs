@@ -93,6 +93,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let listener = TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
     let mut stop = Stop::new()?;
 
+    // One service at a time on a data folder; it is free again when the cluster has ended.
+    let _lock = if database.own.is_none() { Some(ServeLock::take(&server.data_dir)?) } else { None };
     let base = stop.or_given_up(Base::prepare(&server, &database));
     let Some(base) = base.await else { return Ok(()) };
     let mut base = base?;
@@ -116,6 +118,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     drain(&handle, &state.database, &mut stop).await;
     base.end().await;
     ended
+}
+
+/// `termbase token`: on the tables, brought up to date, whether they are served at this moment or not.
+///
+/// # Errors
+/// A Postgres that can't be used, or refuses a migration; what the command fails with.
+pub async fn token(config: Config, command: tokens::Command) -> Result<(), Box<dyn std::error::Error>> {
+    let Config { server, database, http, log: _ } = config;
+    let base = Base::prepare(&server, &database).await?;
+    base.migrate(&database).await?;
+    let pool = postgres::pool(base.options().clone(), 1);
+    let log_id = postgres::log_id(&pool).await?;
+    let state = State { database: pool, clock: Clock::system(), http, log_id };
+    let done = tokens::run(command, &state).await;
+    state.database.close().await;
+    done
 }
 
 /// `termbase migrate`: brings the tables of a Postgres of one's own up to date.
@@ -151,10 +169,7 @@ impl Content {
         http: HttpSettings,
         base: &Base,
     ) -> Result<Self, ServeError> {
-        match base {
-            Base::Own(_) => migrate(database).await?,
-            Base::Private { options, .. } => postgres::migrate(options).await?,
-        }
+        base.migrate(database).await?;
         let mut options = base.options().clone();
         if database.migrate.is_none() {
             // A query whose request was given up ends as well. A pooling proxy refuses such a parameter; it has its own.
@@ -215,7 +230,7 @@ impl Stop {
 /// The Postgres underneath: one's own, or the private cluster with its lease.
 enum Base {
     Own(PgConnectOptions),
-    Private { options: PgConnectOptions, cluster: Cluster, psql: String, _lock: ServeLock },
+    Private { options: PgConnectOptions, cluster: Cluster, psql: String },
 }
 
 impl Base {
@@ -227,16 +242,22 @@ impl Base {
         if database.migrate.is_some() {
             return Err(ServeError::MigrateAlone);
         }
-        let lock = ServeLock::take(&server.data_dir)?;
         let cluster = attach(server, database).await?;
         let options = PgConnectOptions::from_str(&cluster.url("termbase"))?;
         let psql = cluster.psql_command("termbase");
-        Ok(Base::Private { options, cluster, psql, _lock: lock })
+        Ok(Base::Private { options, cluster, psql })
     }
 
     fn options(&self) -> &PgConnectOptions {
         match self {
             Base::Own(options) | Base::Private { options, .. } => options,
+        }
+    }
+
+    async fn migrate(&self, database: &DatabaseSettings) -> Result<(), ServeError> {
+        match self {
+            Base::Own(_) => migrate(database).await,
+            Base::Private { options, .. } => Ok(postgres::migrate(options).await?),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use termbase::{app, openapi};
+use termbase::{app, editorial::document::Choice, openapi, tokens::Role};
 
 use crate::support::TestApp;
 
@@ -92,19 +92,54 @@ fn every_operation_is_described_in_full() {
     }
 }
 
+/// The role that an operation needs; `None` where it is open to all.
+fn needed(operation: &Value) -> Option<Role> {
+    let id = &operation["operationId"];
+    let ways = operation["security"].as_array().unwrap_or_else(|| panic!("{id} does not say who may use it"));
+    if ways.contains(&json!({})) {
+        return None;
+    }
+    let role = ways[0]["bearer"][0].as_str().unwrap_or_else(|| panic!("{id} needs a token, and names no role"));
+    Some(serde_json::from_value(json!(role)).unwrap())
+}
+
+/// The example of the operation's body, where it has one.
+fn body(operation: &Value) -> Option<&Value> {
+    operation.pointer("/requestBody/content/application~1json/example")
+}
+
+/// A token under the id that the description's examples have.
+async fn make_example_token(app: &TestApp) {
+    let token = "insert into api_tokens (id, name, role, sha256, created_at) \
+                 values ('01a20c78-4513-7096-a7ca-781f7eec597d', 'Ada''s editor', 'editor', sha256('x'), '2026-11-24T07:32:18Z')";
+    sqlx::query(token).execute(app.pool()).await.unwrap();
+}
+
 /// The examples are answers of the real service on the samples.
 #[tokio::test]
 async fn the_examples_are_real_answers() {
-    let app = TestApp::with_samples().await;
+    let samples = TestApp::with_samples().await;
     let description = description();
-    for (path, _, operation) in operations(&description) {
+    for (path, method, operation) in operations(&description) {
         let id = operation["operationId"].as_str().unwrap();
         if !openapi::EXAMPLES.iter().any(|(known, _)| *known == id) {
             continue;
         }
-        let query = if id.starts_with("list_") && id != "list_categories" { "?limit=2" } else { "" };
-        let answer = app.get(&(address(&path, &operation) + query)).await;
-        let now = serde_json::to_string_pretty(&answer.json()).unwrap() + "\n";
+        let now = if let Some(role) = needed(&operation) {
+            // Of its own, so that the answer stays as it is when operations are added before this one.
+            let app = TestApp::empty().await;
+            make_example_token(&app).await;
+            let token = app.token(role).await;
+            app.send(method, &address(&path, &operation), Some(&token), body(&operation), &[]).await
+        } else {
+            let query = if id.starts_with("list_") && id != "list_categories" { "?limit=2" } else { "" };
+            samples.get(&(address(&path, &operation) + query)).await
+        };
+        let mut now = now.json();
+        if let Some(secret) = now.get_mut("secret") {
+            *secret = json!("tb_an-example-that-opens-nothing-anywhere-01234");
+        }
+        let now = serde_json::to_string_pretty(&now).unwrap() + "\n";
         assert_committed(&root().join(format!("openapi/examples/{id}.json")), &now);
     }
 }
@@ -113,17 +148,20 @@ async fn the_examples_are_real_answers() {
 #[tokio::test]
 async fn every_operation_answers_as_it_is_described() {
     let app = TestApp::with_samples().await;
+    make_example_token(&app).await;
+    let admin = app.token(Role::Admin).await;
     let description = description();
     for (path, method, operation) in operations(&description) {
         // The first of several pages, where there are pages: it has the address of the next.
         let paged =
             operation["parameters"].as_array().is_some_and(|list| list.iter().any(|one| one["name"] == "limit"));
         let address = address(&path, &operation) + if paged { "?limit=1" } else { "" };
-        let answer = app.request(method, &address, &[]).await;
+        let token = needed(&operation).map(|_role| admin.as_str());
+        let answer = app.send(method, &address, token, body(&operation), &[]).await;
         let status = answer.status.as_u16().to_string();
         let response = &operation["responses"][&status];
         assert!(response.is_object(), "{path} answered {status}, which is not described");
-        assert_ne!(status, "401", "{path} needs no token");
+        assert!(status.starts_with(['2', '3']), "{path} answered {status} to its example");
         let Some((kind, content)) = response["content"].as_object().and_then(|content| content.iter().next()) else {
             continue;
         };
@@ -133,6 +171,38 @@ async fn every_operation_answers_as_it_is_described() {
         }
         for name in response["headers"].as_object().map(|headers| headers.keys()).into_iter().flatten() {
             assert!(answer.headers.contains_key(name.as_str()), "{path} has no {name}");
+        }
+    }
+}
+
+/// The table of roles and operations, made from what each operation says of itself.
+#[tokio::test]
+async fn each_operation_is_open_to_its_role_and_those_above() {
+    let app = TestApp::with_samples().await;
+    make_example_token(&app).await;
+    let mut tokens = Vec::new();
+    for role in Role::ALL {
+        tokens.push((*role, app.token(*role).await));
+    }
+    let description = description();
+    for (path, method, operation) in operations(&description) {
+        let (id, address) = (&operation["operationId"], address(&path, &operation));
+        let send = async |token| app.send(method.clone(), &address, token, body(&operation), &[]).await;
+        let Some(needed) = needed(&operation) else {
+            assert_ne!(send(None).await.status, 401, "{id} needs no token");
+            continue;
+        };
+        let none = send(None).await;
+        none.problem(401, "token_required");
+        assert_eq!(none.header("www-authenticate"), "Bearer realm=\"termbase\"", "{id}");
+        for (role, token) in &tokens {
+            let answer = send(Some(token)).await;
+            if *role < needed {
+                let problem = answer.problem(403, "forbidden");
+                assert!(problem["detail"].as_str().unwrap().contains(needed.as_str()), "{id}: {problem}");
+            } else {
+                assert!(![401, 403].contains(&answer.status.as_u16()), "{id} as {role}: {answer:?}");
+            }
         }
     }
 }

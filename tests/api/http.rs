@@ -5,9 +5,12 @@ use std::io::{Read, Write};
 use flate2::read::GzDecoder;
 use reqwest::Method;
 use serde_json::json;
-use termbase::editorial::{self, Edit};
+use termbase::{
+    editorial::{self, Edit},
+    state::Origins,
+};
 
-use crate::support::{Answer, TestApp, category, company, http_settings, term, term_again};
+use crate::support::{Answer, Content, TestApp, category, company, http_settings, term, term_again};
 
 const READS: [&str; 6] =
     ["/terms/foundation-model", "/terms", "/categories", "/categories/training", "/companies", "/companies/openai"];
@@ -110,6 +113,48 @@ async fn a_wrong_method_is_told_the_right_ones() {
         assert!(options.header("access-control-allow-headers").contains("If-None-Match"));
     }
     app.request(Method::OPTIONS, "/nothing", &[]).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn pages_of_chosen_origins_may_write_and_all_may_read() {
+    let mut settings = http_settings();
+    settings.write_origins = Origins::These(vec!["https://editor.example".into()]);
+    let app = TestApp::start(Content::Nothing, settings).await;
+    let ask = async |origin: &str, method: &str| {
+        let headers = [("origin", origin), ("access-control-request-method", method)];
+        let answer = app.request(Method::OPTIONS, "/tokens", &headers).await;
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (204, "GET, HEAD, POST, OPTIONS"));
+        assert_eq!(answer.header("vary"), "Origin, Access-Control-Request-Method");
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        answer
+    };
+    for (origin, remembered) in [("https://editor.example", "86400"), ("https://else.example", "0")] {
+        for method in ["GET", "HEAD"] {
+            let answer = ask(origin, method).await;
+            assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
+            assert!(answer.header("access-control-allow-headers").contains("Authorization"));
+            assert_eq!(answer.header("access-control-max-age"), remembered);
+        }
+    }
+    for method in ["POST", "DELETE", "PATCH"] {
+        let answer = ask("https://editor.example", method).await;
+        assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, POST, OPTIONS");
+        for header in ["Authorization", "If-Match", "Idempotency-Key", "Termbase-After", "Content-Type"] {
+            assert!(answer.header("access-control-allow-headers").contains(header));
+        }
+        for origin in ["https://else.example", "null", "https://editor.example:444"] {
+            let answer = ask(origin, method).await;
+            for permission in ["methods", "headers"] {
+                assert!(!answer.headers.contains_key(format!("access-control-allow-{permission}")), "{origin}");
+            }
+        }
+    }
+    let exposed = app.get("/terms").await.header("access-control-expose-headers").to_owned();
+    for header in
+        ["ETag", "Location", "Link", "Termbase-Position", "Retry-After", "X-Request-Id", "Idempotency-Replayed"]
+    {
+        assert!(exposed.contains(header), "{exposed}");
+    }
 }
 
 #[tokio::test]
@@ -281,7 +326,7 @@ async fn without_its_database_it_says_503_and_when_to_come_back() {
 async fn a_request_that_takes_too_long_is_given_up() {
     let mut settings = http_settings();
     settings.request_timeout = std::time::Duration::from_millis(300);
-    let app = TestApp::start(crate::support::Content::Samples, settings).await;
+    let app = TestApp::start(Content::Samples, settings).await;
     let mut lock = app.database.connect().await;
     sqlx::raw_sql("begin; lock table term_aliases in access exclusive mode").execute(&mut lock).await.unwrap();
     let answer = app.get("/terms/foundation-model").await;

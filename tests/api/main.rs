@@ -22,3 +22,4 @@ mod schema;
 mod serve;
 mod settings;
 mod terms;
+mod tokens;

@@ -494,6 +494,103 @@ async fn a_reader_that_has_read_enough_is_no_failure() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
+// Tokens.
+
+/// Runs it to its end: its exit code, what it printed, and what it said.
+async fn run(folder: &Folder, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let output = timeout(DEADLINE, command(&folder.root, variables).args(words).output()).await;
+    let output = output.expect("an end in time").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn a_token_is_made_listed_and_revoked_beside_the_service() {
+    let folder = Folder::new("beside");
+    let mut termbase = Termbase::serve(&folder, &[]);
+    let address = termbase.address().await;
+    let (code, secret, said) =
+        run(&folder, &["token", "create", "Ada's editor", "--role", "editor", "--expires", "90d"], &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let secret = secret.strip_suffix('\n').unwrap();
+    assert!(secret.starts_with("tb_") && !secret.contains(char::is_whitespace), "the secret alone: {secret}");
+    assert!(said.contains("role editor") && !said.contains(secret), "{said}");
+    let me = get_as(&format!("{address}/me"), secret).await.json();
+    assert_eq!((&me["name"], &me["role"]), (&"Ada's editor".into(), &"editor".into()));
+    assert!(me["expires_at"].is_string());
+
+    let (code, table, said) = run(&folder, &["token", "list"], &[]).await;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[1].starts_with(me["id"].as_str().unwrap()) && lines[1].ends_with("Ada's editor"), "{table}");
+    assert!(lines.iter().all(|line| line.is_char_boundary(lines[0].find("name").unwrap())), "{table}");
+    assert!(!table.contains(secret));
+
+    let (code, printed, said) = run(&folder, &["token", "revoke", me["id"].as_str().unwrap()], &[]).await;
+    assert_eq!((code, printed.as_str()), (Some(0), ""), "{said}");
+    get_as(&format!("{address}/me"), secret).await.problem(401, "invalid_token");
+    assert_eq!(termbase.stop(Signal::SIGTERM).await, Some(0), "{:?}", termbase.said);
+    folder.assert_ends();
+}
+
+#[tokio::test]
+async fn a_lost_admin_token_is_replaced_without_the_service() {
+    let folder = Folder::new("lost");
+    let mut first = Termbase::serve(&folder, &[]);
+    first.address().await;
+    first.stop(Signal::SIGTERM).await;
+    let (code, secret, said) = run(&folder, &["token", "create", "again", "--role", "admin"], &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("has no end"), "{said}");
+    folder.assert_ends();
+    let mut second = Termbase::serve(&folder, &[]);
+    let address = second.address().await;
+    assert_eq!(get_as(&format!("{address}/tokens"), secret.trim()).await.json()["total"], 2);
+}
+
+#[tokio::test]
+async fn tokens_of_one_s_own_database_are_made_on_tables_that_are_brought_up_to_date() {
+    let (folder, database) = (Folder::new("own-token"), Database::bare("UTF8").await);
+    let url = database.url();
+    let variables = [("DATABASE_URL", &*url)];
+    let (code, secret, said) =
+        run(&folder, &["token", "create", "first", "--role", "admin", "--expires", "2999-01-31"], &variables).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(secret.starts_with("tb_") && said.contains("expires at 2999-01-31T00:00:00"), "{said}");
+    assert!(!folder.data_dir().join("postgres").exists());
+    let (_, table, _) = run(&folder, &["token", "list"], &variables).await;
+    let id = table.lines().nth(1).unwrap().split(' ').next().unwrap();
+    let said = refused(&folder, &["token", "revoke", id], &variables).await;
+    assert!(said.contains("last admin token") && said.contains("termbase token create"), "{said}");
+    let said = refused(&folder, &["token", "revoke", "01a20c78-4513-7096-a7ca-781f7eec597d"], &variables).await;
+    assert!(said.contains("no token with this id"), "{said}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_with_what_would_pass() {
+    let (folder, database) = (Folder::new("wrong-token"), Database::create(Content::Nothing).await);
+    let url = database.url();
+    let variables = [("DATABASE_URL", &*url)];
+    let long = "n".repeat(101);
+    for (name, role, expires, expected) in [
+        ("n", "owner", "90d", "possible values: viewer, contributor, editor, admin"),
+        ("n", "admin", "soon", "such as 90d"),
+        ("n", "admin", "-1d", "such as 90d"),
+        ("n", "admin", "99999d", "such as 90d"),
+        ("n", "admin", "2020-01-31", "Expected a time after"),
+        ("n", "admin", "0d", "Expected a time after"),
+        (&long, "admin", "90d", "at most 100"),
+    ] {
+        let expires = format!("--expires={expires}");
+        let (code, printed, said) =
+            run(&folder, &["token", "create", name, "--role", role, &expires], &variables).await;
+        assert_ne!(code, Some(0));
+        assert!(printed.is_empty() && said.contains(expected), "{said}");
+    }
+    assert_eq!(count(&mut database.connect().await, "select count(*) from api_tokens").await, 0);
+}
+
 /// A process of the program, killed with this value.
 struct Termbase {
     child: Child,

@@ -13,6 +13,7 @@ use std::{
 
 use actix_web::{dev::ServerHandle, http::header::HeaderValue, web::Data};
 use reqwest::{Method, StatusCode, header::HeaderMap};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use termbase::{
@@ -26,7 +27,7 @@ use termbase::{
     },
     samples,
     state::{HttpSettings, Origins, State},
-    tokens::Author,
+    tokens::{self, Author, Role, TokenCreate},
 };
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -257,6 +258,34 @@ impl TestApp {
             request = request.header(*name, *value);
         }
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// The same with a token and a body of JSON, where there are any.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = self.client.request(method, format!("{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// The secret of a new token.
+    pub async fn token(&self, role: Role) -> String {
+        let wanted = TokenCreate { name: format!("test {role}"), role, expires_at: None };
+        tokens::create(&self.state, wanted).await.unwrap().1.expose_secret().to_owned()
     }
 
     /// A request as its very bytes, up to the empty line; `Connection: close` is added. For what no client would send.
