@@ -252,3 +252,22 @@ async fn who_comes_without_a_token_is_told_so_and_no_error_is_named() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("role admin") && detail.contains("role viewer"), "{detail}");
 }
+
+#[tokio::test]
+async fn a_body_that_can_not_be_read_makes_no_token() {
+    let app = TestApp::empty().await;
+    let admin = app.token(Role::Admin).await;
+    for (kind, body, status, code) in [
+        ("application/json", "{\"name\":\"a\\u0000\",\"role\":\"admin\"}", 400, "bad_request"),
+        ("application/json", "{\"name\":\"a\",\"role\":\"viewer\",\"role\":\"admin\"}", 400, "bad_request"),
+        ("application/json", "{\"name\":", 400, "bad_request"),
+        ("application/json", "", 400, "bad_request"),
+        // What a page may send without asking first.
+        ("text/plain", "{\"name\":\"a\",\"role\":\"admin\"}", 415, "unsupported_media_type"),
+    ] {
+        let request = app.client.post(format!("{}/tokens", app.address)).header("content-type", kind);
+        let answer = Answer::of(request.bearer_auth(&admin).body(body).send().await.unwrap()).await;
+        answer.problem(status, code);
+    }
+    assert_eq!(get(&app, "/tokens", &admin).await.json()["total"], 1);
+}
