@@ -55,6 +55,7 @@ async fn main() {
         cache_control: HeaderValue::from_static("no-store"),
         surrogate_keys: false,
         write_origins: Origins::These(Vec::new()),
+        require_if_match: false,
         request_timeout: Duration::from_secs(10),
         drain_timeout: Duration::ZERO,
         workers: 1,

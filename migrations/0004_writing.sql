@@ -25,9 +25,9 @@ alter table terms
     drop constraint terms_category_id_fkey;
 
 -- The trash, the last deleted first.
-create index terms_trash on terms (deleted_at desc, id) where deleted_at is not null;
-create index categories_trash on categories (deleted_at desc, id) where deleted_at is not null;
-create index companies_trash on companies (deleted_at desc, id) where deleted_at is not null;
+create index terms_trash on terms (deleted_at, id) where deleted_at is not null;
+create index categories_trash on categories (deleted_at, id) where deleted_at is not null;
+create index companies_trash on companies (deleted_at, id) where deleted_at is not null;
 
 -- Lists by another status than published, which has its own indexes.
 create index terms_by_status on terms (status, name_key, id) where status <> 'published' and deleted_at is null;

@@ -13,7 +13,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    categories, companies,
+    categories, companies, editorial,
     http::{
         boundary,
         fallback::{Addresses, fallback},
@@ -31,6 +31,7 @@ fn routes(routes: &mut Routes<'_>) {
     categories::routes(routes);
     companies::routes(routes);
     tokens::routes(routes);
+    editorial::trash::routes(routes);
 }
 
 /// What all handlers say of themselves.

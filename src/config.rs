@@ -82,6 +82,7 @@ pub const VARIABLES: &[&str] = &[
     "TERMBASE_CACHE_CONTROL",
     "TERMBASE_SURROGATE_KEYS",
     "TERMBASE_WRITE_ORIGINS",
+    "TERMBASE_REQUIRE_IF_MATCH",
     "TERMBASE_REQUEST_SECONDS",
     "TERMBASE_DRAIN_SECONDS",
     "TERMBASE_WORKERS",
@@ -152,6 +153,7 @@ impl Config {
                     "origins such as https://editor.example, without a path, separated by commas, or * for all",
                     Origins::parse,
                 ),
+                require_if_match: settings.switch("TERMBASE_REQUIRE_IF_MATCH", false),
                 request_timeout: Duration::from_secs(settings.number("TERMBASE_REQUEST_SECONDS", 10, 1, 300)),
                 drain_timeout: Duration::from_secs(settings.number("TERMBASE_DRAIN_SECONDS", 15, 0, 300)),
                 workers: settings.number(

@@ -60,6 +60,9 @@ problems! {
     LOG_RESTARTED = "log_restarted" GONE "The change log has begun anew":
         "`Termbase-After` names a position of another change log: this database was restored, or replaced by another. Forget \
          what you keep, read it again without the header, and go on from the `Termbase-Position` of those answers."
+    PRECONDITION_FAILED = "precondition_failed" PRECONDITION_FAILED "Somebody else was quicker":
+        "`If-Match` names a version that is not the current one, or `If-None-Match: *` met something that exists. `errors` \
+         names what has changed since. Read the document again, bring your change into it, and send it with the new tag."
     CONTENT_TOO_LARGE = "content_too_large" PAYLOAD_TOO_LARGE "The body is too large":
         "The body of the request is larger than the limit. Send it in smaller parts."
     URI_TOO_LONG = "uri_too_long" URI_TOO_LONG "The address is too long":
@@ -70,6 +73,12 @@ problems! {
     INVALID_DOCUMENT = "invalid_document" UNPROCESSABLE_ENTITY "The document breaks a rule":
         "The document can be read, but is not valid. `errors` lists every mistake with its JSON pointer, the rule, and what \
          would pass. Nothing was written."
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused" UNPROCESSABLE_ENTITY "The key belongs to another request":
+        "This `Idempotency-Key` came with another body, or another message, within the last day. A retry sends the same \
+         request; a new request takes a new key."
+    PRECONDITION_REQUIRED = "precondition_required" PRECONDITION_REQUIRED "A precondition is missing":
+        "This service takes no change without `If-Match`, so that nobody overwrites what he has not seen. Read the entity, \
+         and send its `ETag` as `If-Match`; `If-Match: *` overwrites whatever is there."
     INTERNAL_ERROR = "internal_error" INTERNAL_SERVER_ERROR "The service failed":
         "This is a defect of the service, not of the request; it has been logged under the `X-Request-Id` of the answer. \
          Report that id."
@@ -162,8 +171,9 @@ pub struct Problem {
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
     /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
-    /// `log_restarted`, `content_too_large`, `uri_too_long`, `unsupported_media_type`, `invalid_document`,
-    /// `internal_error`, `unavailable` and `timed_out`; more may come.
+    /// `log_restarted`, `precondition_failed`, `content_too_large`, `uri_too_long`, `unsupported_media_type`,
+    /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable` and
+    /// `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
     /// Every mistake of the request; empty where the request as such was right.
@@ -223,6 +233,9 @@ pub enum Error {
         "Termbase-After names a position of another change log than the one that is here now; read again without the header, and go on from the Termbase-Position of the answer."
     )]
     LogRestarted,
+    /// 412: not the version that the request builds on.
+    #[error("{}", summary(.faults))]
+    PreconditionFailed { faults: Vec<Fault>, conflicts: Vec<Conflict> },
     /// 413: the body is larger than this many bytes.
     #[error("The body of the request may have at most {0} bytes.")]
     ContentTooLarge(usize),
@@ -232,6 +245,12 @@ pub enum Error {
     /// 415: the body is not of a type that is read here, or it is compressed.
     #[error("The body must be {accepted} in UTF-8, said so by Content-Type, without a Content-Encoding.")]
     UnsupportedMediaType { accepted: &'static str },
+    /// 422: a retry that is none.
+    #[error("This Idempotency-Key came with another request within the last day; a new request takes a new key.")]
+    IdempotencyKeyReused,
+    /// 428: a change without `If-Match`, where the service asks for one.
+    #[error("Send If-Match with the ETag of what you have read, so that nobody's change is overwritten.")]
+    PreconditionRequired,
     /// 503: the database does not answer, or has no room.
     #[error("The database does not answer; try again in a moment.")]
     Unavailable(#[source] sqlx::Error),
@@ -285,6 +304,9 @@ impl Error {
             Error::ContentTooLarge(_) => CONTENT_TOO_LARGE,
             Error::UriTooLong(_) => URI_TOO_LONG,
             Error::UnsupportedMediaType { .. } => UNSUPPORTED_MEDIA_TYPE,
+            Error::PreconditionFailed { .. } => PRECONDITION_FAILED,
+            Error::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
+            Error::PreconditionRequired => PRECONDITION_REQUIRED,
             Error::Unavailable(_) | Error::NotSeenYet(_) => UNAVAILABLE,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
@@ -298,7 +320,9 @@ impl Error {
         let kind = self.problem_type();
         let (errors, suggestions, conflicts) = match self {
             Error::BadRequest(faults) => (faults.clone(), vec![], vec![]),
-            Error::Refused { faults, conflicts } => (faults.clone(), vec![], conflicts.clone()),
+            Error::Refused { faults, conflicts } | Error::PreconditionFailed { faults, conflicts } => {
+                (faults.clone(), vec![], conflicts.clone())
+            }
             Error::Conflict { conflicts, .. } => (vec![], vec![], conflicts.clone()),
             Error::NoEntity { suggestions, .. } => (vec![], suggestions.clone(), vec![]),
             Error::InvalidToken(_)
@@ -313,6 +337,8 @@ impl Error {
             | Error::ContentTooLarge(_)
             | Error::UriTooLong(_)
             | Error::UnsupportedMediaType { .. }
+            | Error::IdempotencyKeyReused
+            | Error::PreconditionRequired
             | Error::Unavailable(_)
             | Error::NotSeenYet(_)
             | Error::TimedOut(_)

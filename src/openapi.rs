@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use actix_web::{dev::HttpServiceFactory, web::ServiceConfig};
 use serde_json::{Value, json};
 use utoipa::{
-    IntoResponses, OpenApi, PartialSchema, ToSchema,
+    IntoParams, IntoResponses, OpenApi, PartialSchema, ToSchema,
     openapi::{
         Content, Header, ObjectBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
         example::ExampleBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, Paths},
-        schema::{Components, Schema, Type},
+        schema::{AdditionalProperties, Components, Schema, SchemaType, Type},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -22,8 +22,13 @@ use uuid::Uuid;
 
 use crate::{
     changes::{Keys, Position, Seen},
+    editorial::document::Choice,
     error::{Conflict, Error, Fault, Problem, ProblemType},
-    http::body::BODY_MAX_BYTES,
+    http::{
+        body::BODY_MAX_BYTES,
+        idempotency::IdempotencyKey,
+        precondition::{IfMatch, IfNoneMatchAny},
+    },
     tokens::{self, Role},
 };
 
@@ -31,6 +36,7 @@ pub const TAG_TERMS: &str = "terms";
 pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
 pub const TAG_TOKENS: &str = "tokens";
+pub const TAG_EDITORIAL: &str = "editorial";
 pub const TAG_SERVICE: &str = "service";
 
 /// Takes each handler once: registers its route, and keeps its path and schemas for the description.
@@ -73,6 +79,7 @@ impl<'c> Routes<'c> {
         (name = "categories", description = "The tree that the terms stand in."),
         (name = "companies", description = "The companies that work with them."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
+        (name = "editorial", description = "What editors share: the trash."),
         (name = "service", description = "The service itself: its index, its state, its description."),
     )
 )]
@@ -114,17 +121,25 @@ fn finish(operation: &mut Operation) {
     let has_tag = responses.contains_key("304");
     let may_have_token = responses.contains_key("401");
     let id = operation.operation_id.clone().unwrap_or_default();
-    let success = responses.iter_mut().find_map(|(status, response)| match response {
+    let of_glossary = operation.tags.iter().flatten().any(|tag| ![TAG_TOKENS, TAG_SERVICE].contains(&tag.as_str()));
+    let successes = responses.iter_mut().filter_map(|(status, response)| match response {
         RefOr::T(response) if status.starts_with('2') => Some(response),
         _ => None,
     });
-    if let Some(success) = success {
-        if has_tag {
-            add_read_headers(success);
+    for success in successes {
+        if of_glossary {
+            add_headers(success);
         }
-        if let (Some(example), Some(RefOr::T(content))) = (example(&id), success.content.values_mut().next()) {
-            content.example = Some(example);
+        if let Some(RefOr::T(content)) = success.content.values_mut().next() {
+            content.example = example(&id).or_else(|| page_example(content));
         }
+    }
+    if let Some(RefOr::T(body)) = &mut operation.request_body
+        && let Some(RefOr::T(content)) = body.content.values_mut().next()
+        && let Some(noun) = id.strip_prefix("replace_")
+    {
+        // What is read can be sent back.
+        content.example = example(&format!("read_{noun}"));
     }
     let added = [has_tag.then(if_none_match), may_have_token.then(termbase_after)];
     let mut parameters = operation.parameters.take().unwrap_or_default();
@@ -141,14 +156,19 @@ pub fn to_json(description: &Description) -> String {
     text
 }
 
-/// Headers that every read of the glossary has.
-fn add_read_headers(response: &mut Response) {
+/// Headers that every answer of the glossary has.
+fn add_headers(response: &mut Response) {
+    // What is empty has no tag.
+    let tag = usize::from(response.content.is_empty());
     for (name, description, value) in [
         ("ETag", "A strong entity tag; send it as `If-None-Match` for a `304`.", "\"6f3b….0f5a….br\""),
         ("Termbase-Position", "The place in the change log up to which the answer is true.", "018f…-42"),
         ("Cache-Control", "How long the answer may be kept, and by whom.", "public, max-age=0, s-maxage=60"),
         ("X-Request-Id", "The id of this request, in the log too.", "01a20c78-6329-7576-ab4a-6952bacc2af5"),
-    ] {
+    ]
+    .into_iter()
+    .skip(tag)
+    {
         let schema = ObjectBuilder::new().schema_type(Type::String).examples([Value::from(value)]).build();
         let mut header = Header::new(schema);
         header.description = Some(description.into());
@@ -157,11 +177,38 @@ fn add_read_headers(response: &mut Response) {
 }
 
 fn if_none_match() -> Parameter {
+    header("If-None-Match", "Entity tags of answers that the client has: `304` if one is still right.", None)
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The `ETag` of the page or the document that the change builds on, of any coding: `412` if it was written since. \
+                           A setting of the service makes it required (`428`).";
+        vec![header("If-Match", description, Some("\"6f3b….0f5a….br\""))]
+    }
+}
+
+impl IntoParams for IfNoneMatchAny {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header("If-None-Match", "`*` writes only where there is nothing yet: else `412`.", Some("*"))]
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "A random key of the client's, the same in each retry of one request: within a day it creates once. Up to 200 \
+                           visible characters, in quotes or not.";
+        vec![header("Idempotency-Key", description, Some("8e03978e-40d5-43dd-bc93-6894a57f9324"))]
+    }
+}
+
+fn header(name: &str, description: &str, example: Option<&str>) -> Parameter {
     ParameterBuilder::new()
-        .name("If-None-Match")
+        .name(name)
         .parameter_in(ParameterIn::Header)
-        .description(Some("Entity tags of answers that the client has: `304` if one is still right."))
+        .description(Some(description))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .example(example.map(Value::from))
         .build()
 }
 
@@ -184,6 +231,19 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_categories", include_str!("../openapi/examples/list_categories.json")),
     ("read_company", include_str!("../openapi/examples/read_company.json")),
     ("list_companies", include_str!("../openapi/examples/list_companies.json")),
+    ("read_term_document", include_str!("../openapi/examples/read_term_document.json")),
+    ("list_term_revisions", include_str!("../openapi/examples/list_term_revisions.json")),
+    ("read_term_revision", include_str!("../openapi/examples/read_term_revision.json")),
+    ("compare_term_revisions", include_str!("../openapi/examples/compare_term_revisions.json")),
+    ("read_category_document", include_str!("../openapi/examples/read_category_document.json")),
+    ("list_category_revisions", include_str!("../openapi/examples/list_category_revisions.json")),
+    ("read_category_revision", include_str!("../openapi/examples/read_category_revision.json")),
+    ("compare_category_revisions", include_str!("../openapi/examples/compare_category_revisions.json")),
+    ("read_company_document", include_str!("../openapi/examples/read_company_document.json")),
+    ("list_company_revisions", include_str!("../openapi/examples/list_company_revisions.json")),
+    ("read_company_revision", include_str!("../openapi/examples/read_company_revision.json")),
+    ("compare_company_revisions", include_str!("../openapi/examples/compare_company_revisions.json")),
+    ("list_trash", include_str!("../openapi/examples/list_trash.json")),
     ("read_me", include_str!("../openapi/examples/read_me.json")),
     ("list_tokens", include_str!("../openapi/examples/list_tokens.json")),
     ("create_token", include_str!("../openapi/examples/create_token.json")),
@@ -193,6 +253,17 @@ pub const EXAMPLES: &[(&str, &str)] = &[
 fn example(operation_id: &str) -> Option<Value> {
     let (_, text) = EXAMPLES.iter().find(|(id, _)| *id == operation_id)?;
     serde_json::from_str(text).ok()
+}
+
+/// A write answers with the page, as the read does.
+fn page_example(content: &Content) -> Option<Value> {
+    let Some(RefOr::Ref(reference)) = &content.schema else { return None };
+    match reference.ref_location.rsplit('/').next()? {
+        "TermPage" => example("read_term"),
+        "CategoryPage" => example("read_category"),
+        "CompanyPage" => example("read_company"),
+        _ => None,
+    }
 }
 
 /// Where examples of problems were seen.
@@ -213,16 +284,141 @@ impl IntoResponses for EntityErrors {
                 Error::Gone { seen: nowhere() },
             ],
         );
-        let location = ObjectBuilder::new().schema_type(Type::String).build();
-        let mut header = Header::new(location);
-        header.description = Some("The address under the slug of the day.".into());
-        let moved = ResponseBuilder::new()
-            .description("A former slug, or an id: the entity is at `Location` now.")
-            .header("Location", header)
-            .build();
-        responses.insert("308".into(), moved.into());
+        responses.insert("308".into(), moved());
         responses
     }
+}
+
+fn moved() -> RefOr<Response> {
+    let location = ObjectBuilder::new().schema_type(Type::String).build();
+    let mut header = Header::new(location);
+    header.description = Some("The address under the slug of the day.".into());
+    let response = ResponseBuilder::new()
+        .description("A former slug, or an id: the entity is at `Location` now.")
+        .header("Location", header)
+        .build();
+    response.into()
+}
+
+/// What the reads of viewers can answer beside `200`: a document, a history.
+pub struct ViewErrors;
+
+impl IntoResponses for ViewErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = EntityErrors::responses();
+        responses.extend(problems("/terms/foundation-modle/document", token_errors(Role::Viewer)));
+        responses
+    }
+}
+
+/// What the lists of viewers can answer beside `200`.
+pub struct ViewerListErrors;
+
+impl IntoResponses for ViewerListErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut responses = ListErrors::responses();
+        responses.extend(problems("/trash", token_errors(Role::Viewer)));
+        responses
+    }
+}
+
+/// What a `POST` that creates can answer beside `201`.
+pub struct CreateErrors;
+
+impl IntoResponses for CreateErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems("/terms", body_errors())
+    }
+}
+
+/// What a change of one entity can answer beside `200`.
+pub struct EditErrors;
+
+impl IntoResponses for EditErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut errors = body_errors();
+        errors.extend([
+            Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: nowhere() },
+            Error::Gone { seen: nowhere() },
+            stale(),
+            Error::PreconditionRequired,
+        ]);
+        let mut responses = problems("/terms/foundation-model", errors);
+        responses.insert("308".into(), moved());
+        responses
+    }
+}
+
+/// What `PUT …/document` can answer beside `200` and `201`.
+pub type PutErrors = EditErrors;
+
+/// What purging can answer beside `204`.
+pub struct PurgeErrors;
+
+impl IntoResponses for PurgeErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut errors = token_errors(Role::Admin);
+        errors.extend([
+            Error::BadRequest(vec![Fault::query(
+                "why",
+                "unknown_parameter",
+                "Unknown parameter; did you mean \"message\"?",
+            )]),
+            Error::NoEntity { suggestions: vec![], seen: nowhere() },
+            Error::Conflict {
+                detail: "A deprecated term names nothing else that replaces it; give it another replacement first."
+                    .into(),
+                conflicts: vec![example_conflict()],
+            },
+        ]);
+        problems("/trash/01a20c78-4513-7096-a7ca-781f7eec597d", errors)
+    }
+}
+
+/// What an operation that needs a role can be refused for.
+fn token_errors(needed: Role) -> Vec<Error> {
+    let mut errors = vec![Error::TokenRequired];
+    // Where the least role is enough, none is too low.
+    errors
+        .extend(Role::ALL.iter().rev().find(|role| **role < needed).map(|has| Error::Forbidden { needed, has: *has }));
+    errors.extend(caller_problems());
+    errors
+}
+
+/// What every write of a document can be refused for.
+fn body_errors() -> Vec<Error> {
+    let mut errors = token_errors(Role::Editor);
+    errors.extend([
+        Error::BadRequest(vec![Fault::body("/aliases/0/name", "null_byte", "A null byte can't stand here; leave it out.")]),
+        Error::Refused {
+            faults: vec![Fault::body("/name", "name_taken", "The name is that of \"Foundation Model\" (foundation-model), case, accents and punctuation aside; choose another.")],
+            conflicts: vec![example_conflict()],
+        },
+        Error::ContentTooLarge(BODY_MAX_BYTES),
+        Error::UnsupportedMediaType { accepted: "application/json" },
+        Error::Refused {
+            faults: vec![Fault::body("/category", "unknown_reference", "There is no category \"core-concept\"; did you mean \"core-concepts\"?")],
+            conflicts: vec![],
+        },
+        Error::IdempotencyKeyReused,
+    ]);
+    errors
+}
+
+fn stale() -> Error {
+    let detail = "The term is at version 3, written by ada at 2026-11-24T12:00:00.000000Z, and the tag is of version 2. Read it \
+                  again, and bring your change into it.";
+    Error::PreconditionFailed {
+        faults: vec![
+            Fault::header("If-Match", "stale", detail),
+            Fault::body("/definition", "changed_since", "Changed since version 2."),
+        ],
+        conflicts: vec![example_conflict()],
+    }
+}
+
+fn example_conflict() -> Conflict {
+    Conflict { kind: "term".into(), slug: "foundation-model".into(), name: "Foundation Model".into() }
 }
 
 /// What the lists can answer beside `200`.
@@ -240,7 +436,7 @@ pub struct MeErrors;
 
 impl IntoResponses for MeErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems("/me", [no_parameters(), Error::TokenRequired].into_iter().chain(caller_problems()))
+        problems("/me", [no_parameters()].into_iter().chain(token_errors(Role::Viewer)))
     }
 }
 
@@ -298,8 +494,7 @@ fn no_parameters() -> Error {
 
 /// What an operation for administrators can answer, and `errors`.
 fn admin_problems(instance: &str, errors: impl IntoIterator<Item = Error>) -> BTreeMap<String, RefOr<Response>> {
-    let refused = [Error::TokenRequired, Error::Forbidden { needed: Role::Admin, has: Role::Editor }];
-    problems(instance, errors.into_iter().chain(refused).chain(caller_problems()))
+    problems(instance, errors.into_iter().chain(token_errors(Role::Admin)))
 }
 
 /// What any other operation can answer beside what it is for.
@@ -372,4 +567,57 @@ fn problem_response(instance: &str, kinds: &BTreeMap<&str, Error>) -> Response {
         }
     }
     ResponseBuilder::new().description(explanations.join("\n\n")).content("application/problem+json", content).build()
+}
+
+/// The members that a document must have, by its own reading.
+pub fn required<D>(parse: fn(&Value) -> Result<D, Vec<Fault>>) -> Vec<String> {
+    let faults = parse(&json!({})).err().unwrap_or_default();
+    faults
+        .into_iter()
+        .filter(|fault| fault.code == "required")
+        .filter_map(|fault| fault.pointer.map(|pointer| pointer.trim_start_matches('/').to_owned()))
+        .collect()
+}
+
+/// A document's schema as it is written whole: all but the `required` members may be absent or null.
+#[must_use]
+pub fn written(document: &RefOr<Schema>, required: &[String]) -> RefOr<Schema> {
+    request(document, required, required)
+}
+
+/// A document's schema as a merge patch: every member may be absent.
+#[must_use]
+pub fn patched(document: &RefOr<Schema>, required: &[String]) -> RefOr<Schema> {
+    request(document, required, &[])
+}
+
+fn request(document: &RefOr<Schema>, not_null: &[String], required: &[String]) -> RefOr<Schema> {
+    let RefOr::T(Schema::Object(object)) = document else { return document.clone() };
+    let mut object = object.clone();
+    object.required = required.to_vec();
+    object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    for (name, property) in &mut object.properties {
+        // A reference stays as it is: a nullable one makes bad clients, and leaving the member out says the same.
+        if not_null.contains(name) {
+            continue;
+        }
+        match property {
+            RefOr::T(Schema::Object(object)) => object.schema_type = nullable(&object.schema_type),
+            RefOr::T(Schema::Array(array)) => array.schema_type = nullable(&array.schema_type),
+            _ => {}
+        }
+    }
+    Schema::Object(object).into()
+}
+
+fn nullable(kind: &SchemaType) -> SchemaType {
+    let mut kinds = match kind {
+        SchemaType::Type(kind) => vec![kind.clone()],
+        SchemaType::Array(kinds) => kinds.clone(),
+        SchemaType::AnyValue => return SchemaType::AnyValue,
+    };
+    if !kinds.contains(&Type::Null) {
+        kinds.push(Type::Null);
+    }
+    SchemaType::Array(kinds)
 }

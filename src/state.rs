@@ -27,6 +27,8 @@ pub struct HttpSettings {
     pub surrogate_keys: bool,
     /// Whose pages may write, from the browser of someone with a token.
     pub write_origins: Origins,
+    /// Whether a change without `If-Match` is refused.
+    pub require_if_match: bool,
     /// After this a request is given up.
     pub request_timeout: Duration,
     /// After this requests in flight are given up when the server stops.

@@ -21,17 +21,23 @@ use crate::{
 };
 
 /// A category as editors write it; `R` is what its reference is: as written, an id, or a slug of the day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = CategoryDocument, bound = "")]
 pub struct CategoryDocument<R = Reference> {
     /// Made from the name where it is absent.
+    #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "core-concepts")]
     pub slug: Option<Slug>,
-    /// Unique among the categories when folded; 1 to 200 characters.
+    /// Unique among the categories, case, accents and punctuation aside; 1 to 200 characters.
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Core Concepts")]
     pub name: Name,
     /// Plain text, at most 1,000 characters.
+    #[schema(max_length = 1000)]
     pub description: String,
-    /// The category above; none for one at the top.
+    /// The category above, by a slug of the day, a former one, or an id; null at the top.
+    #[schema(required, value_type = Option<String>, example = json!(null))]
     pub parent: Option<R>,
-    /// Its place among its siblings, lowest first; equal ranks stand by name. 0 to 1,000,000.
+    /// Its place among its siblings, lowest first; equal ranks stand by name.
+    #[schema(minimum = 0, maximum = 1_000_000, example = 1)]
     pub rank: i32,
 }
 

@@ -1,6 +1,7 @@
 //! Categories: `/categories` and below. A tree; always public.
 
 mod document;
+mod edit;
 mod page;
 
 pub use document::CategoryDocument;
@@ -14,6 +15,7 @@ use crate::{changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
     routes.service(page::list_categories).service(page::read_category);
+    edit::routes(routes);
 }
 
 /// A category, as another entity names it.

@@ -151,7 +151,8 @@ pub(super) async fn answer(state: &State, which: Which<'_>) -> Result<Option<Ans
                (select coalesce(json_agg(k.card order by k.rank, k.name_key, k.id), '[]')
                   from category_cards k where k.parent_id = c.id) as "children!: Json<Vec<CategoryCard>>"
           from categories c
-         where c.id = coalesce($2, (select s.id from categories s where s.slug = $1 and s.deleted_at is null))
+         where c.id = coalesce($2, (select s.id from categories s where s.slug = $1))
+           and c.deleted_at is null
         "#,
         which.slug(),
         which.id()

@@ -52,22 +52,30 @@ impl CompanyStatus {
 }
 
 /// A company as editors write it; `R` is what its references are: as written, ids, or slugs of the day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = CompanyDocument, bound = "")]
 pub struct CompanyDocument<R = Reference> {
     /// Made from the name where it is absent.
+    #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "anthropic")]
     pub slug: Option<Slug>,
     /// 1 to 200 characters; two companies may bear one name.
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Anthropic")]
     pub name: Name,
     /// Plain text, at most 1,000 characters.
+    #[schema(max_length = 1000)]
     pub description: String,
     /// An absolute address, http or https.
+    #[schema(required, format = "uri", example = "https://www.anthropic.com")]
     pub website: Option<String>,
     /// ISO 3166-1 alpha-2, upper case.
+    #[schema(required, example = "US")]
     pub country: Option<String>,
-    /// 1000 to 2999.
+    #[schema(required, minimum = 1000, maximum = 2999, example = 2021)]
     pub founded_year: Option<i16>,
+    /// `draft` where it is absent. Never back to draft once it was public.
     pub status: CompanyStatus,
-    /// A set, at most 50.
+    /// Slugs of the day, former ones, or ids: a set, at most 50.
+    #[schema(value_type = Vec<String>, max_items = 50)]
     pub categories: Vec<R>,
 }
 

@@ -6,10 +6,10 @@ use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::CompanyCard;
+use super::{CompanyCard, CompanyStatus};
 use crate::{
     changes::{Keys, Seen},
-    editorial::Kind,
+    editorial::{Kind, document::Choice},
     error::Error,
     http::{
         answer::Answer,
@@ -74,7 +74,7 @@ struct Key {
 
 /// List companies
 ///
-/// Published companies by name, in pages. With `term`, the companies linked to the term come first, then those of its
+/// Published companies by name, in pages; or the drafts, which needs the token of a viewer. With `term`, the companies linked to the term come first, then those of its
 /// category: the order in which the term's page begins.
 #[utoipa::path(
     operation_id = "list_companies",
@@ -82,6 +82,7 @@ struct Key {
     params(
         ("category" = Option<String>, Query, description = "Only companies that name this category: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
         ("term" = Option<String>, Query, description = "Only companies linked to this term or to its category: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
+        ("status" = Option<CompanyStatus>, Query, description = "Only companies of this status; `published` where it is absent."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
     ),
@@ -92,9 +93,16 @@ struct Key {
     security((), ("bearer" = []))
 )]
 #[get("/companies")]
-pub async fn list_companies(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
+pub async fn list_companies(state: Data<State>, mut query: Query, reader: Reader) -> Result<Answer, Error> {
     let (category, term) = (query.text("category"), query.text("term"));
-    let page = Page::take(&mut query, "/companies", &[("category", category.as_deref()), ("term", term.as_deref())]);
+    let status: Option<CompanyStatus> = query.choice("status");
+    let filters =
+        [("category", category.as_deref()), ("term", term.as_deref()), ("status", status.map(CompanyStatus::as_str))];
+    let page = Page::take(&mut query, "/companies", &filters);
+    let status = status.unwrap_or(CompanyStatus::Published);
+    if status == CompanyStatus::Draft {
+        reader.may_see_drafts()?;
+    }
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let category = lookup::filter(&mut snapshot, &mut query, Kind::Category, category.as_deref()).await?;
     let term = lookup::filter(&mut snapshot, &mut query, Kind::Term, term.as_deref()).await?;
@@ -108,12 +116,12 @@ pub async fn list_companies(state: Data<State>, mut query: Query, _: Reader) -> 
                 .await?;
             keys.add(format!("term:{term}"));
             keys.add(format!("category:{home}/companies"));
-            of_term(&mut snapshot, term, home, category, &page).await?
+            of_term(&mut snapshot, term, home, category, status, &page).await?
         }
-        (None, Some(category)) => of_category(&mut snapshot, category, &page).await?,
+        (None, Some(category)) => of_category(&mut snapshot, category, status, &page).await?,
         (None, None) => {
             keys.add("companies".into());
-            all(&mut snapshot, &page).await?
+            all(&mut snapshot, status, &page).await?
         }
     };
     let number = postgres::position(&mut snapshot).await?;
@@ -135,7 +143,7 @@ pub async fn first_of_category(
     category: Uuid,
 ) -> Result<CompanyExcerpt, Error> {
     let page = Page::first("/companies", &[("category", Some(slug))], 20);
-    let mut found = of_category(snapshot, category, &page).await?;
+    let mut found = of_category(snapshot, category, CompanyStatus::Published, &page).await?;
     let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
     Ok(CompanyExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
 }
@@ -185,54 +193,85 @@ fn begin(page: &Page<Key>) -> (i32, &str, Uuid) {
     page.after.as_ref().map_or((0, "", Uuid::nil()), |after| (after.key.rank, &after.key.name_key, after.id))
 }
 
-async fn all(conn: &mut PgConnection, page: &Page<Key>) -> Result<Found, sqlx::Error> {
+async fn all(conn: &mut PgConnection, status: CompanyStatus, page: &Page<Key>) -> Result<Found, sqlx::Error> {
     let (_, key, id) = begin(page);
     let rows = sqlx::query_as!(
         Row,
         r#"
         select id as "id!", 0 as "rank!", name_key as "name_key!", card as "card!: Json<CompanyCard>"
-          from company_cards
-         where (name_key, id) > ($1, $2)
+          from live_company_cards
+         where status = $4 and is_public = ($4 = 'published') and (name_key, id) > ($1, $2)
          order by name_key, id
          limit $3
         "#,
         key,
         id,
-        page.limit + 1
+        page.limit + 1,
+        status.as_str()
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total =
-        sqlx::query_scalar!(r#"select count(*) as "total!" from companies where is_public"#).fetch_one(conn).await?;
+    let total = sqlx::query_scalar!(
+        r#"
+        select count(*) as "total!" from companies
+         where status = $1 and is_public = ($1 = 'published') and deleted_at is null
+        "#,
+        status.as_str()
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(Found { rows, total })
 }
 
-async fn of_category(conn: &mut PgConnection, category: Uuid, page: &Page<Key>) -> Result<Found, sqlx::Error> {
+async fn of_category(
+    conn: &mut PgConnection,
+    category: Uuid,
+    status: CompanyStatus,
+    page: &Page<Key>,
+) -> Result<Found, sqlx::Error> {
     let (_, key, id) = begin(page);
     let rows = sqlx::query_as!(
         Row,
         r#"
         select f.company_id as "id!", 0 as "rank!", f.name_key as "name_key!", c.card as "card!: Json<CompanyCard>"
-          from (select l.company_id, l.name_key from company_categories l
-                 where l.category_id = $1 and l.is_public and (l.name_key, l.company_id) > ($2, $3)
+          from (select l.company_id, l.name_key
+                  from company_categories l join live_company_cards k on k.id = l.company_id and k.status = $5
+                 where l.category_id = $1 and l.is_public = ($5 = 'published') and (l.name_key, l.company_id) > ($2, $3)
                  order by l.name_key, l.company_id
                  limit $4) f
-          join company_cards c on c.id = f.company_id
+          join live_company_cards c on c.id = f.company_id
          order by f.name_key, f.company_id
         "#,
         category,
         key,
         id,
-        page.limit + 1
+        page.limit + 1,
+        status.as_str()
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(
-        r#"select count(*) as "total!" from company_categories where category_id = $1 and is_public"#,
-        category
-    )
-    .fetch_one(conn)
-    .await?;
+    // What is public is counted from one index; of drafts there are few.
+    let total = match status {
+        CompanyStatus::Published => {
+            sqlx::query_scalar!(
+                r#"select count(*) as "total!" from company_categories where category_id = $1 and is_public"#,
+                category
+            )
+            .fetch_one(conn)
+            .await?
+        }
+        CompanyStatus::Draft => {
+            sqlx::query_scalar!(
+                r#"
+                select count(*) as "total!" from company_categories l join live_company_cards k on k.id = l.company_id
+                 where l.category_id = $1 and not l.is_public and k.status = 'draft'
+                "#,
+                category
+            )
+            .fetch_one(conn)
+            .await?
+        }
+    };
     Ok(Found { rows, total })
 }
 
@@ -242,6 +281,7 @@ async fn of_term(
     term: Uuid,
     home: Uuid,
     category: Option<Uuid>,
+    status: CompanyStatus,
     page: &Page<Key>,
 ) -> Result<Found, sqlx::Error> {
     let (rank, key, id) = begin(page);
@@ -255,13 +295,13 @@ async fn of_term(
                                 union all
                                 select company_id, 1 from company_categories where category_id = $2) both_ways
                          group by company_id) l
-                  join companies k on k.id = l.company_id and k.is_public
+                  join live_company_cards k on k.id = l.company_id and k.status = $8
                  where (l.rank, k.name_key, k.id) > ($3, $4, $5)
                    and ($6::uuid is null
                         or exists (select from company_categories o where o.company_id = k.id and o.category_id = $6))
                  order by l.rank, k.name_key, k.id
                  limit $7) f
-          join company_cards c on c.id = f.id
+          join live_company_cards c on c.id = f.id
          order by f.rank, f.name_key, f.id
         "#,
         term,
@@ -270,7 +310,8 @@ async fn of_term(
         key,
         id,
         category,
-        page.limit + 1
+        page.limit + 1,
+        status.as_str()
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -280,12 +321,13 @@ async fn of_term(
           from (select company_id from term_companies where term_id = $1
                 union
                 select company_id from company_categories where category_id = $2) l
-          join companies k on k.id = l.company_id and k.is_public
+          join live_company_cards k on k.id = l.company_id and k.status = $4
          where $3::uuid is null or exists (select from company_categories o where o.company_id = k.id and o.category_id = $3)
         "#,
         term,
         home,
-        category
+        category,
+        status.as_str()
     )
     .fetch_one(conn)
     .await?;

@@ -1,7 +1,9 @@
 //! Companies: `/companies` and below.
 
 mod document;
+mod edit;
 mod list;
+mod members;
 mod page;
 
 pub use document::{CompanyDocument, CompanyStatus};
@@ -15,6 +17,8 @@ use crate::{changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
     routes.service(list::list_companies).service(page::read_company);
+    edit::routes(routes);
+    members::routes(routes);
 }
 
 /// A company as it shows in lists and on pages of terms and categories.

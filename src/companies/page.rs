@@ -90,8 +90,8 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
                   from company_categories l join categories c on c.id = l.category_id and c.deleted_at is null
                  where l.company_id = k.id) as "categories!: Json<Vec<CategoryLink>>"
           from companies k
-         where k.id = coalesce($2, (select s.id from companies s where s.slug = $1 and s.deleted_at is null))
-           and (k.status <> 'draft' or $3)
+         where k.id = coalesce($2, (select s.id from companies s where s.slug = $1))
+           and k.deleted_at is null and (k.status <> 'draft' or $3)
         "#,
         which.slug(),
         which.id(),

@@ -6,14 +6,19 @@
 mod claim;
 pub mod diff;
 pub mod document;
+pub mod edit;
+pub mod history;
+mod operations;
 mod plan;
 mod purge;
 mod refusal;
 mod resolve;
 mod store;
 mod touch;
+pub mod trash;
 mod write;
 
+pub(crate) use operations::{link_operations, operations};
 pub use resolve::{Names, unknown};
 pub use touch::Touched;
 pub use write::{Write, write};
@@ -29,7 +34,7 @@ use crate::{
     categories::CategoryDocument,
     clock::Timestamp,
     companies::CompanyDocument,
-    error::{Error, Fault},
+    error::{Conflict, Error, Fault},
     http::{answer::Answer, slug::Slug},
     names::Name,
     state::State,
@@ -138,6 +143,12 @@ impl<D: Entity> Stored<D> {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.deleted_at.is_none() && self.document.is_public()
+    }
+
+    /// As what stands in the way of something.
+    #[must_use]
+    pub fn conflict(&self) -> Conflict {
+        Conflict { kind: D::KIND.as_str().into(), slug: self.slug.to_string(), name: self.document.name().to_string() }
     }
 }
 
@@ -249,7 +260,7 @@ pub trait Entity: Clone + PartialEq + Sized + 'static {
     fn page(state: &State, which: Which<'_>, drafts: bool) -> impl Future<Output = Result<Option<Answer>, Error>>;
 }
 
-/// Which entity a page is asked for: by its address; or by its id, as it is after a write, in the trash or not.
+/// Which entity a page is asked for: by its address; or by its id, after a write.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
     Slug(&'a Slug),

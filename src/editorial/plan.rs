@@ -168,7 +168,7 @@ fn check<D: Entity>(edit: usize, row: &Row<D>, names: &Names, refusal: &mut Refu
     let Some(before) = &row.before else { return };
     if before.document.is_public() && !row.after.is_public() {
         let detail = "What was public never goes back to draft; deprecate or delete it.";
-        refusal.clash(edit, Fault::body("/status", "already_public", detail), conflict_of(before));
+        refusal.clash(edit, Fault::body("/status", "already_public", detail), before.conflict());
     }
     // A term's category is there as long as the term is, in the trash or not.
     if D::KIND == Kind::Category && before.deleted_at.is_some() && row.deleted_at.is_none() {
@@ -181,10 +181,6 @@ fn check<D: Entity>(edit: usize, row: &Row<D>, names: &Names, refusal: &mut Refu
             }
         });
     }
-}
-
-fn conflict_of<D: Entity>(stored: &Stored<D>) -> Conflict {
-    Conflict { kind: D::KIND.as_str().into(), slug: stored.slug.to_string(), name: stored.document.name().to_string() }
 }
 
 /// A category that something stands in can't be deleted.

@@ -125,11 +125,7 @@ async fn rewritten<D: Entity>(
     for (owner, stored) in D::load(conn, owners).await? {
         match stored.document.without(id) {
             Some(written) => edits.push(D::edit(Target::Existing(owner), written)),
-            None => conflicts.push(Conflict {
-                kind: D::KIND.as_str().into(),
-                slug: stored.slug.to_string(),
-                name: stored.document.name().to_string(),
-            }),
+            None => conflicts.push(stored.conflict()),
         }
     }
     Ok(())

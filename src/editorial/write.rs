@@ -265,6 +265,11 @@ impl Write {
     /// [`Error::Unavailable`] where the database went away: then nothing of the write is there, unless it went away
     /// after the commit reached it.
     pub async fn close(mut self) -> Result<Position, Error> {
+        if self.pending.is_empty() && !self.reset {
+            let head = sqlx::query!("select position, log_id from log_head").fetch_one(&mut *self.transaction).await?;
+            self.transaction.commit().await?;
+            return Ok(Position { log_id: head.log_id, number: head.position });
+        }
         let conn = &mut *self.transaction;
         // Nothing may wait, or fail, behind the head; and a session that freezes while it holds the head is ended.
         sqlx::query("set constraints all immediate").execute(&mut *conn).await?;

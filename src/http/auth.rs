@@ -26,6 +26,17 @@ use crate::{
 #[derive(Debug)]
 pub struct Reader(pub Option<Author>);
 
+impl Reader {
+    /// Whether what is not public may be listed.
+    ///
+    /// # Errors
+    /// [`Error::TokenRequired`].
+    pub fn may_see_drafts(&self) -> Result<(), Error> {
+        // Every role may: a viewer's is the least.
+        self.0.as_ref().map(|_| ()).ok_or(Error::TokenRequired)
+    }
+}
+
 impl FromRequest for Reader {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{answer::Answer, auth::Reader, query::Query, slug::Slug};
 use crate::{
-    changes::{Keys, Position, Seen},
+    changes::{Keys, Seen},
     editorial::{self, Entity, Kind, Which},
     error::{Error, Fault},
     names,
@@ -38,6 +38,14 @@ impl FromRequest for Address {
     }
 }
 
+impl Address {
+    /// The address under an id.
+    #[must_use]
+    pub fn of(id: Uuid) -> Self {
+        Address { segment: Segment::Id(id), rest: String::new() }
+    }
+}
+
 /// What stands for an entity in a path or a parameter.
 pub enum Segment {
     Slug(Slug),
@@ -60,7 +68,8 @@ impl Segment {
         }
     }
 
-    fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         match self {
             Segment::Slug(slug) => slug.to_string(),
             Segment::Id(id) => id.to_string(),
@@ -123,6 +132,25 @@ pub async fn page<D: Entity>(state: &State, address: &Address, reader: &Reader) 
     }
 }
 
+/// The entity at the end of a link, in whatever state: drafts and what is in the trash can be linked, and wait.
+///
+/// # Errors
+/// [`Error::NoEntity`]; a database that does not answer.
+pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid, Error> {
+    let address = Address { segment: Segment::of(segment), rest: String::new() };
+    let mut connection = state.database.acquire().await?;
+    let found = match &address.segment {
+        Segment::Neither(_) => None,
+        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, true).await?,
+        Segment::Id(id) => find(&mut connection, kind, None, Some(*id), true).await?,
+    };
+    if let Some(found) = found {
+        return Ok(found.id);
+    }
+    let (number, suggestions) = closest(&mut connection, kind, segment).await?;
+    Err(Error::NoEntity { suggestions, seen: Seen { position: state.position(number), keys: Keys::default() } })
+}
+
 /// Which entity an address is about, all from one snapshot. With `drafts` also those that were never public; with
 /// `trash` those that are deleted as well.
 ///
@@ -153,7 +181,7 @@ pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, 
         return Ok(Located::Moved(Answer::moved(location, Seen { position, keys })));
     }
     let (number, suggestions) = closest(&mut connection, kind, &text).await?;
-    Err(Error::NoEntity { suggestions, seen: Seen { position: Position { number, ..state.position(0) }, keys } })
+    Err(Error::NoEntity { suggestions, seen: Seen { position: state.position(number), keys } })
 }
 
 struct Found {

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 pub mod boundary;
 pub mod fallback;
+pub mod idempotency;
 pub mod lookup;
 pub mod negotiate;
 pub mod paging;

@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use url::form_urlencoded;
 
 use crate::{
-    editorial::document::nearest,
+    editorial::document::{Choice, nearest},
     error::{Error, Fault},
 };
 
@@ -56,6 +56,17 @@ impl Query {
                 None
             }
         }
+    }
+
+    /// One of a closed list of values.
+    pub fn choice<T: Choice>(&mut self, name: &'static str) -> Option<T> {
+        self.take(name, |value| {
+            let known = T::ALL.iter().find(|choice| choice.as_str() == value).copied();
+            known.ok_or_else(|| {
+                let known: Vec<_> = T::ALL.iter().map(|choice| choice.as_str()).collect();
+                ("unknown_value", format!("Expected one of {}.", known.join(", ")))
+            })
+        })
     }
 
     /// The parameter's value as it is.

@@ -58,7 +58,7 @@ impl TermStatus {
 }
 
 /// What kind of name an alias is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AliasKind {
     Synonym,
@@ -86,8 +86,9 @@ impl Choice for AliasKind {
 }
 
 /// Another name of a term.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Alias {
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Base model")]
     pub name: Name,
     pub kind: AliasKind,
 }
@@ -108,30 +109,45 @@ pub struct Source {
 }
 
 /// A term as editors write it; `R` is what its references are: as written, ids, or slugs of the day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = TermDocument, bound = "")]
 pub struct TermDocument<R = Reference> {
     /// Made from the name where it is absent.
+    #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "foundation-model")]
     pub slug: Option<Slug>,
-    /// Unique in the glossary when folded; 1 to 200 characters.
+    /// Unique in the glossary, case, accents and punctuation aside; 1 to 200 characters.
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Foundation Model")]
     pub name: Name,
     /// Plain text of one to three sentences, 1 to 1,000 characters.
+    #[schema(min_length = 1, max_length = 1000)]
     pub definition: String,
-    /// Markdown, at most 65,536 bytes.
+    /// The explanation: Markdown, at most 65,536 bytes.
     pub body: String,
+    /// A slug of the day, a former one, or an id; as all references.
+    #[schema(value_type = String, example = "core-concepts")]
     pub category: R,
+    /// `draft` where it is absent. Never back to draft once it was public.
     pub status: TermStatus,
+    /// When an editor last checked that all of it still holds.
+    #[schema(required, value_type = Option<String>, format = Date, example = "2026-11-02")]
     pub reviewed_on: Option<Day>,
     /// In the editor's order; at most 50.
+    #[schema(max_items = 50)]
     pub aliases: Vec<Alias>,
     /// A set, at most 100; the page shows the union of what both ends wrote.
+    #[schema(value_type = Vec<String>, max_items = 100)]
     pub related: Vec<R>,
-    /// A set, at most 20, without cycles.
+    /// What this term is a kind or a part of: a set, at most 20, without cycles.
+    #[schema(value_type = Vec<String>, max_items = 20)]
     pub broader: Vec<R>,
     /// In the editor's order, at most 20, without cycles; a deprecated term has at least one.
+    #[schema(value_type = Vec<String>, max_items = 20)]
     pub replaced_by: Vec<R>,
-    /// A set, at most 100: the companies known for the term.
+    /// The companies that are known for the term: a set, at most 100.
+    #[schema(value_type = Vec<String>, max_items = 100)]
     pub companies: Vec<R>,
     /// In the editor's order, at most 50.
+    #[schema(max_items = 50)]
     pub sources: Vec<Source>,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /terms`: published terms by name.
+//! `GET /terms`: terms of one status by name, the published ones where nothing else is asked.
 
 use actix_web::{get, web::Data};
 use serde::Serialize;
@@ -6,11 +6,11 @@ use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::TermCard;
+use super::{TermCard, TermStatus};
 use crate::{
     categories,
     changes::{Keys, Seen},
-    editorial::Kind,
+    editorial::{Kind, document::Choice},
     error::Error,
     http::{
         answer::Answer,
@@ -59,7 +59,8 @@ impl TermExcerpt {
 
 /// List terms
 ///
-/// Published terms by name, in pages. Deprecated ones are left out.
+/// Published terms by name, in pages. `status` lists the deprecated ones, or the drafts (which needs the token of a
+/// viewer).
 #[utoipa::path(
     operation_id = "list_terms",
     tag = TAG_TERMS,
@@ -72,6 +73,7 @@ impl TermExcerpt {
             example = "anthropic",
             max_length = 100
         ),
+        ("status" = Option<TermStatus>, Query, description = "Only terms of this status; `published` where it is absent."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
     ),
@@ -82,9 +84,19 @@ impl TermExcerpt {
     security((), ("bearer" = []))
 )]
 #[get("/terms")]
-pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
+pub async fn list_terms(state: Data<State>, mut query: Query, reader: Reader) -> Result<Answer, Error> {
     let (category, company) = (query.text("category"), query.text("company"));
-    let page = Page::take(&mut query, "/terms", &[("category", category.as_deref()), ("company", company.as_deref())]);
+    let status: Option<TermStatus> = query.choice("status");
+    let filters = [
+        ("category", category.as_deref()),
+        ("company", company.as_deref()),
+        ("status", status.map(TermStatus::as_str)),
+    ];
+    let page = Page::take(&mut query, "/terms", &filters);
+    let status = status.unwrap_or(TermStatus::Published);
+    if status == TermStatus::Draft {
+        reader.may_see_drafts()?;
+    }
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let category = lookup::filter(&mut snapshot, &mut query, Kind::Category, category.as_deref()).await?;
     let company = lookup::filter(&mut snapshot, &mut query, Kind::Company, company.as_deref()).await?;
@@ -101,12 +113,12 @@ pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Resu
     let mut found = match (company, below) {
         (Some(company), below) => {
             keys.add(format!("company:{company}/terms"));
-            of_company(&mut snapshot, company, below.as_deref(), &page).await?
+            of_company(&mut snapshot, company, below.as_deref(), status, &page).await?
         }
-        (None, Some(below)) => of_categories(&mut snapshot, &below, &page).await?,
+        (None, Some(below)) => of_categories(&mut snapshot, &below, status, &page).await?,
         (None, None) => {
             keys.add("terms".into());
-            all(&mut snapshot, &page).await?
+            all(&mut snapshot, status, &page).await?
         }
     };
     let number = postgres::position(&mut snapshot).await?;
@@ -124,7 +136,7 @@ pub async fn list_terms(state: Data<State>, mut query: Query, _: Reader) -> Resu
 /// A database that does not answer.
 pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, below: &[Uuid]) -> Result<TermExcerpt, Error> {
     let page = Page::first("/terms", &[("category", Some(slug))], 20);
-    Ok(TermExcerpt::of(of_categories(snapshot, below, &page).await?, &page))
+    Ok(TermExcerpt::of(of_categories(snapshot, below, TermStatus::Published, &page).await?, &page))
 }
 
 /// The first terms of a company, for the company's page.
@@ -133,7 +145,7 @@ pub async fn first_of_category(snapshot: &mut PgConnection, slug: &str, below: &
 /// A database that does not answer.
 pub async fn first_of_company(snapshot: &mut PgConnection, slug: &str, company: Uuid) -> Result<TermExcerpt, Error> {
     let page = Page::first("/terms", &[("company", Some(slug))], 20);
-    Ok(TermExcerpt::of(of_company(snapshot, company, None, &page).await?, &page))
+    Ok(TermExcerpt::of(of_company(snapshot, company, None, TermStatus::Published, &page).await?, &page))
 }
 
 struct Found {
@@ -153,25 +165,27 @@ impl Row {
     }
 }
 
-async fn all(conn: &mut PgConnection, page: &Page<String>) -> Result<Found, sqlx::Error> {
+async fn all(conn: &mut PgConnection, status: TermStatus, page: &Page<String>) -> Result<Found, sqlx::Error> {
     let (key, id) = begin(page);
     let rows = sqlx::query_as!(
         Row,
         r#"
         select id as "id!", name_key as "name_key!", card as "card!: Json<TermCard>"
-          from term_cards
-         where status = 'published' and (name_key, id) > ($1, $2)
+          from live_term_cards
+         where status = $4 and (name_key, id) > ($1, $2)
          order by name_key, id
          limit $3
         "#,
         key,
         id,
-        page.limit + 1
+        page.limit + 1,
+        status.as_str()
     )
     .fetch_all(&mut *conn)
     .await?;
     let total = sqlx::query_scalar!(
-        r#"select count(*) as "total!" from terms where status = 'published' and deleted_at is null"#
+        r#"select count(*) as "total!" from terms where status = $1 and deleted_at is null"#,
+        status.as_str()
     )
     .fetch_one(conn)
     .await?;
@@ -181,6 +195,7 @@ async fn all(conn: &mut PgConnection, page: &Page<String>) -> Result<Found, sqlx
 async fn of_categories(
     conn: &mut PgConnection,
     categories: &[Uuid],
+    status: TermStatus,
     page: &Page<String>,
 ) -> Result<Found, sqlx::Error> {
     let (key, id) = begin(page);
@@ -194,28 +209,30 @@ async fn of_categories(
                   from unnest($1::uuid[]) as c (id)
                  cross join lateral (
                      select t.id, t.name_key from terms t
-                      where t.category_id = c.id and t.status = 'published' and t.deleted_at is null
+                      where t.category_id = c.id and t.status = $5 and t.deleted_at is null
                         and (t.name_key, t.id) > ($2, $3)
                       order by t.name_key, t.id
                       limit $4) f
                  order by f.name_key, f.id
                  limit $4) first
-          join term_cards k on k.id = first.id
+          join live_term_cards k on k.id = first.id
          order by k.name_key, k.id
         "#,
         categories,
         key,
         id,
-        page.limit + 1
+        page.limit + 1,
+        status.as_str()
     )
     .fetch_all(&mut *conn)
     .await?;
     let total = sqlx::query_scalar!(
         r#"
         select count(*) as "total!" from terms
-         where category_id = any($1) and status = 'published' and deleted_at is null
+         where category_id = any($1) and status = $2 and deleted_at is null
         "#,
-        categories
+        categories,
+        status.as_str()
     )
     .fetch_one(conn)
     .await?;
@@ -227,6 +244,7 @@ async fn of_company(
     conn: &mut PgConnection,
     company: Uuid,
     categories: Option<&[Uuid]>,
+    status: TermStatus,
     page: &Page<String>,
 ) -> Result<Found, sqlx::Error> {
     let (key, id) = begin(page);
@@ -236,30 +254,32 @@ async fn of_company(
         select k.id as "id!", k.name_key as "name_key!", k.card as "card!: Json<TermCard>"
           from (select t.id
                   from term_companies l join terms t on t.id = l.term_id
-                 where l.company_id = $1 and t.status = 'published' and t.deleted_at is null
+                 where l.company_id = $1 and t.status = $6 and t.deleted_at is null
                    and (t.name_key, t.id) > ($2, $3)
                    and ($4::uuid[] is null or t.category_id = any($4))
                  order by t.name_key, t.id
                  limit $5) first
-          join term_cards k on k.id = first.id
+          join live_term_cards k on k.id = first.id
          order by k.name_key, k.id
         "#,
         company,
         key,
         id,
         categories,
-        page.limit + 1
+        page.limit + 1,
+        status.as_str()
     )
     .fetch_all(&mut *conn)
     .await?;
     let total = sqlx::query_scalar!(
         r#"
         select count(*) as "total!" from term_companies l join terms t on t.id = l.term_id
-         where l.company_id = $1 and t.status = 'published' and t.deleted_at is null
+         where l.company_id = $1 and t.status = $3 and t.deleted_at is null
            and ($2::uuid[] is null or t.category_id = any($2))
         "#,
         company,
-        categories
+        categories,
+        status.as_str()
     )
     .fetch_one(conn)
     .await?;

@@ -1,8 +1,10 @@
 //! Terms: `/terms` and below.
 
 mod document;
+mod edit;
 mod links;
 mod list;
+mod members;
 mod page;
 mod render;
 
@@ -18,6 +20,8 @@ use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
     routes.service(list::list_terms).service(page::read_term);
+    edit::routes(routes);
+    members::routes(routes);
 }
 
 /// A term as it shows in lists, relations and search.

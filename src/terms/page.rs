@@ -170,8 +170,8 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
                       limit 12) f
                 join company_cards c on c.id = f.id
           ) k on true
-         where t.id = coalesce($2, (select s.id from terms s where s.slug = $1 and s.deleted_at is null))
-           and (t.status <> 'draft' or $3)
+         where t.id = coalesce($2, (select s.id from terms s where s.slug = $1))
+           and t.deleted_at is null and (t.status <> 'draft' or $3)
         "#,
         which.slug(),
         which.id(),

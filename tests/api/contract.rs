@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use termbase::{app, editorial::document::Choice, openapi, tokens::Role};
 
-use crate::support::TestApp;
+use crate::support::{TestApp, category, company, term};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,12 +45,59 @@ fn operations(description: &Value) -> Vec<(String, Method, Value)> {
     paths.iter().flat_map(of_path).collect()
 }
 
-/// The operation's address with the examples of its path parameters.
+/// The operation's address with the examples of its path parameters, and of the query's that it can't do without.
 fn address(path: &str, operation: &Value) -> String {
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-    parameters.iter().filter(|parameter| parameter["in"] == "path").fold(path.to_owned(), |path, parameter| {
-        path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), parameter["example"].as_str().unwrap())
-    })
+    let example = |parameter: &Value| match &parameter["example"] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let path =
+        parameters.iter().filter(|parameter| parameter["in"] == "path").fold(path.to_owned(), |path, parameter| {
+            path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), &example(parameter))
+        });
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for parameter in parameters.iter().filter(|one| one["in"] == "query" && one["required"] == json!(true)) {
+        query.append_pair(parameter["name"].as_str().unwrap(), &example(parameter));
+    }
+    // The first of several pages, where there are pages: it has the address of the next.
+    if parameters.iter().any(|one| one["name"] == "limit") {
+        query.append_pair("limit", "1");
+    }
+    match query.finish() {
+        query if query.is_empty() => path,
+        query => format!("{path}?{query}"),
+    }
+}
+
+/// The samples after an hour of editing, so that there is a history, and something in the trash.
+async fn edited_samples() -> TestApp {
+    let app = TestApp::with_samples().await;
+    let token = app.token(Role::Editor).await;
+    for (path, change) in [
+        (
+            "/terms/foundation-model?message=Say+it+in+one+sentence",
+            json!({"definition": "A model trained on broad data that can be adapted to many tasks.", "reviewed_on": null}),
+        ),
+        ("/categories/core-concepts", json!({"description": "What the rest is made of."})),
+        ("/companies/anthropic", json!({"description": "Developer of the Claude models.", "founded_year": null})),
+    ] {
+        assert_eq!(app.send(Method::PATCH, path, Some(&token), Some(&change), &[]).await.status, 200, "{path}");
+    }
+    for path in ["/companies/cohere", "/companies/mistral-ai"] {
+        assert_eq!(app.send(Method::DELETE, path, Some(&token), None, &[]).await.status, 204, "{path}");
+    }
+    app
+}
+
+/// The same operations, but so that none takes away what another needs: an entity is deleted last.
+fn in_order(description: &Value) -> Vec<(String, Method, Value)> {
+    let mut operations = operations(description);
+    operations.sort_by_key(|(_, method, operation)| {
+        (*method == Method::DELETE, operation["operationId"].as_str().unwrap().starts_with("delete_term"))
+    });
+    operations.sort_by_key(|(path, method, _)| *method == Method::DELETE && path.ends_with("{slug}"));
+    operations
 }
 
 #[tokio::test]
@@ -108,6 +155,26 @@ fn body(operation: &Value) -> Option<&Value> {
     operation.pointer("/requestBody/content/application~1json/example")
 }
 
+/// The address of something that the operation can really be done to, where no example can know it.
+async fn real(app: &TestApp, operation: &Value, address: String) -> String {
+    match operation["operationId"].as_str().unwrap() {
+        "purge" => {
+            let id: Option<uuid::Uuid> =
+                sqlx::query_scalar("select id from companies where deleted_at is not null limit 1")
+                    .fetch_optional(app.pool())
+                    .await
+                    .unwrap();
+            id.map_or(address, |id| format!("/trash/{id}"))
+        }
+        // The others have terms.
+        "delete_category" => {
+            app.write(vec![category(&json!({"name": "Empty"}))]).await.unwrap();
+            "/categories/empty".into()
+        }
+        _ => address,
+    }
+}
+
 /// A token under the id that the description's examples have.
 async fn make_example_token(app: &TestApp) {
     let token = "insert into api_tokens (id, name, role, sha256, created_at) \
@@ -118,22 +185,26 @@ async fn make_example_token(app: &TestApp) {
 /// The examples are answers of the real service on the samples.
 #[tokio::test]
 async fn the_examples_are_real_answers() {
-    let samples = TestApp::with_samples().await;
+    let (samples, edited) = (TestApp::with_samples().await, edited_samples().await);
+    let viewer = edited.token(Role::Viewer).await;
     let description = description();
     for (path, method, operation) in operations(&description) {
         let id = operation["operationId"].as_str().unwrap();
         if !openapi::EXAMPLES.iter().any(|(known, _)| *known == id) {
             continue;
         }
-        let now = if let Some(role) = needed(&operation) {
+        let now = if operation["tags"] != json!(["tokens"]) && needed(&operation).is_some() {
+            edited
+                .send(method, &address(&path, &operation).replace("limit=1", "limit=2"), Some(&viewer), None, &[])
+                .await
+        } else if let Some(role) = needed(&operation) {
             // Of its own, so that the answer stays as it is when operations are added before this one.
             let app = TestApp::empty().await;
             make_example_token(&app).await;
             let token = app.token(role).await;
             app.send(method, &address(&path, &operation), Some(&token), body(&operation), &[]).await
         } else {
-            let query = if id.starts_with("list_") && id != "list_categories" { "?limit=2" } else { "" };
-            samples.get(&(address(&path, &operation) + query)).await
+            samples.get(&address(&path, &operation).replace("limit=1", "limit=2")).await
         };
         let mut now = now.json();
         if let Some(secret) = now.get_mut("secret") {
@@ -147,21 +218,19 @@ async fn the_examples_are_real_answers() {
 /// Each operation is called, and answers as it is described: status, type, and every member.
 #[tokio::test]
 async fn every_operation_answers_as_it_is_described() {
-    let app = TestApp::with_samples().await;
+    let app = edited_samples().await;
     make_example_token(&app).await;
     let admin = app.token(Role::Admin).await;
     let description = description();
-    for (path, method, operation) in operations(&description) {
-        // The first of several pages, where there are pages: it has the address of the next.
-        let paged =
-            operation["parameters"].as_array().is_some_and(|list| list.iter().any(|one| one["name"] == "limit"));
-        let address = address(&path, &operation) + if paged { "?limit=1" } else { "" };
+    for (path, method, operation) in in_order(&description) {
+        let address = real(&app, &operation, address(&path, &operation)).await;
         let token = needed(&operation).map(|_role| admin.as_str());
         let answer = app.send(method, &address, token, body(&operation), &[]).await;
         let status = answer.status.as_u16().to_string();
         let response = &operation["responses"][&status];
-        assert!(response.is_object(), "{path} answered {status}, which is not described");
-        assert!(status.starts_with(['2', '3']), "{path} answered {status} to its example");
+        let id = &operation["operationId"];
+        assert!(response.is_object(), "{id} answered {status}, which is not described");
+        assert!(status.starts_with(['2', '3']), "{id} answered {status} to its example: {}", answer.json());
         let Some((kind, content)) = response["content"].as_object().and_then(|content| content.iter().next()) else {
             continue;
         };
@@ -175,36 +244,70 @@ async fn every_operation_answers_as_it_is_described() {
     }
 }
 
-/// The table of roles and operations, made from what each operation says of itself.
+/// The table of roles and operations, made from what each operation says of itself. What is public is the editors' to
+/// change, whatever the least role says, so each write is tried on drafts, and on what is public.
 #[tokio::test]
 async fn each_operation_is_open_to_its_role_and_those_above() {
-    let app = TestApp::with_samples().await;
-    make_example_token(&app).await;
-    let mut tokens = Vec::new();
-    for role in Role::ALL {
-        tokens.push((*role, app.token(*role).await));
-    }
     let description = description();
-    for (path, method, operation) in operations(&description) {
-        let (id, address) = (&operation["operationId"], address(&path, &operation));
-        let send = async |token| app.send(method.clone(), &address, token, body(&operation), &[]).await;
-        let Some(needed) = needed(&operation) else {
-            assert_ne!(send(None).await.status, 401, "{id} needs no token");
-            continue;
-        };
-        let none = send(None).await;
-        none.problem(401, "token_required");
-        assert_eq!(none.header("www-authenticate"), "Bearer realm=\"termbase\"", "{id}");
-        for (role, token) in &tokens {
-            let answer = send(Some(token)).await;
-            if *role < needed {
-                let problem = answer.problem(403, "forbidden");
-                assert!(problem["detail"].as_str().unwrap().contains(needed.as_str()), "{id}: {problem}");
-            } else {
-                assert!(![401, 403].contains(&answer.status.as_u16()), "{id} as {role}: {answer:?}");
+    for drafts in [true, false] {
+        let app = if drafts { only_drafts().await } else { edited_samples().await };
+        make_example_token(&app).await;
+        let mut tokens = Vec::new();
+        for role in Role::ALL {
+            tokens.push((*role, app.token(*role).await));
+        }
+        for (path, method, operation) in in_order(&description) {
+            let id = &operation["operationId"];
+            let address = real(&app, &operation, address(&path, &operation)).await;
+            let mut body = body(&operation).cloned();
+            if let Some(members) = body.as_mut().filter(|_| drafts).and_then(Value::as_object_mut) {
+                members.remove("status");
+            }
+            let send = async |token| app.send(method.clone(), &address, token, body.as_ref(), &[]).await;
+            let Some(mut needed) = needed(&operation) else {
+                assert_ne!(send(None).await.status, 401, "{id} needs no token");
+                continue;
+            };
+            if needed == Role::Contributor && !drafts {
+                needed = Role::Editor;
+            }
+            let none = send(None).await;
+            none.problem(401, "token_required");
+            assert_eq!(none.header("www-authenticate"), "Bearer realm=\"termbase\"", "{id}");
+            for (role, token) in &tokens {
+                let answer = send(Some(token)).await;
+                if *role < needed {
+                    let problem = answer.problem(403, "forbidden");
+                    let detail = problem["detail"].as_str().unwrap();
+                    assert!(
+                        Role::ALL.iter().any(|needed| needed > role && detail.contains(needed.as_str())),
+                        "{id}: {problem}"
+                    );
+                } else {
+                    assert!(
+                        ![401, 403].contains(&answer.status.as_u16()),
+                        "{id} as {role}, drafts {drafts}: {answer:?}"
+                    );
+                }
             }
         }
     }
+}
+
+/// What the examples name, as drafts.
+async fn only_drafts() -> TestApp {
+    let app = TestApp::empty().await;
+    let draft =
+        |slug: &str| term(&json!({"name": slug, "slug": slug, "definition": "D.", "category": "core-concepts"}));
+    let edits = vec![
+        category(&json!({"name": "Core Concepts"})),
+        draft("foundation-model"),
+        draft("transformer"),
+        draft("machine-learning-model"),
+        company(&json!({"name": "Anthropic"})),
+    ];
+    app.write(edits).await.unwrap();
+    app
 }
 
 /// A value has the members and types that its schema says, and no others.
@@ -258,6 +361,7 @@ fn no_object_is_nullable() {
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn hostile_requests_get_a_problem() {
     let app = TestApp::with_samples().await;
+    let admin = app.token(Role::Admin).await;
     let long = "a".repeat(5000);
     let cursor = app.get("/terms?limit=1").await.json()["next_cursor"].as_str().unwrap().to_owned();
     let tampered = cursor.replace('e', "f");
@@ -363,13 +467,23 @@ async fn hostile_requests_get_a_problem() {
     for body in
         [json!("x".repeat(2_000_000)).to_string(), "[".repeat(100_000), "{\"a\":1,\"a\":2}".into(), "\u{0}".into()]
     {
-        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            let request =
-                app.client.request(method.clone(), format!("{}/terms/transformer", app.address)).body(body.clone());
+        for (method, path) in [
+            (Method::POST, "/terms"),
+            (Method::PATCH, "/terms/transformer"),
+            (Method::PUT, "/terms/transformer/document"),
+            (Method::PUT, "/terms/new/document"),
+            (Method::PUT, "/terms/transformer/aliases?name=x"),
+            (Method::PUT, "/terms/transformer/sources?url=https://a.example"),
+            (Method::POST, "/categories"),
+            (Method::PATCH, "/categories/training"),
+            (Method::PATCH, "/companies/openai"),
+            (Method::POST, "/tokens"),
+        ] {
+            let request = app.client.request(method.clone(), format!("{}{path}", app.address)).bearer_auth(&admin);
             // The answer may come, and the connection end, before all of a large body is sent.
-            let Ok(response) = request.header("content-type", "application/json").send().await else { continue };
-            assert!(!response.status().is_server_error(), "{method}: {response:?}");
-            assert!(method == Method::GET || response.status() == 405, "{method}: {response:?}");
+            let sent = request.header("content-type", "application/json").body(body.clone()).send().await;
+            let Ok(response) = sent else { continue };
+            assert!(response.status().is_client_error(), "{method} {path}: {response:?}");
         }
     }
     assert_eq!(app.get("/readyz").await.status, 200);

@@ -66,10 +66,15 @@ pub fn options(database: &str) -> PgConnectOptions {
 }
 
 /// A clock that moves a second a look, and random bits that count: what one writer makes is the same in each run.
+/// An app's clock begins an hour after the one that the samples were loaded by: else their ids would come again.
 pub fn clock() -> Clock {
+    clock_from(datetime!(2026-11-24 13:00 UTC))
+}
+
+fn clock_from(start: time::OffsetDateTime) -> Clock {
     let (looks, numbers) = (AtomicU64::new(0), AtomicU64::new(0));
     Clock::new(
-        move || datetime!(2026-11-24 12:00 UTC) + Duration::from_micros(looks.fetch_add(1, Ordering::Relaxed)),
+        move || start + Duration::from_micros(looks.fetch_add(1, Ordering::Relaxed)),
         move || {
             let mut bytes = [0; 10];
             bytes[2..].copy_from_slice(&numbers.fetch_add(1, Ordering::Relaxed).to_be_bytes());
@@ -83,6 +88,7 @@ pub fn http_settings() -> HttpSettings {
         cache_control: HeaderValue::from_static("public, max-age=0, s-maxage=60"),
         surrogate_keys: true,
         write_origins: Origins::These(Vec::new()),
+        require_if_match: false,
         request_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(1),
         workers: 1,
@@ -192,7 +198,7 @@ async fn template(content: Content) -> String {
             let pool = postgres::pool(options(&draft), 2);
             let state = State {
                 database: pool.clone(),
-                clock: clock(),
+                clock: clock_from(datetime!(2026-11-24 12:00 UTC)),
                 http: http_settings(),
                 log_id: postgres::log_id(&pool).await.unwrap(),
             };

@@ -1,0 +1,303 @@
+//! A term's members, one at a time: relations, companies, aliases and sources have addresses of their own, so that adding
+//! one needs no resending of the others, and two editors who each add one do not overwrite each other.
+//!
+//! Each is a change of the document like any other: validated whole, a version where it changes something. A mistake is
+//! told by its place in the document that the change would make.
+
+use actix_web::{
+    delete, put,
+    web::{Data, Path},
+};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{TermDocument, document::AliasKind, page::TermPage};
+use crate::{
+    editorial::{
+        Kind,
+        edit::{self, Intent, MessageParam, rewrite},
+        link_operations,
+    },
+    error::{Error, Fault},
+    http::{
+        answer::Answer,
+        auth::Contributor,
+        body::{Body, OptionalBody},
+        lookup::{self, Address},
+        precondition::IfMatch,
+        query::Query,
+    },
+    names::fold,
+    openapi::{EditErrors, Routes, TAG_TERMS},
+    state::State,
+};
+
+pub(super) fn routes(routes: &mut Routes<'_>) {
+    routes
+        .service(put_related)
+        .service(delete_related)
+        .service(put_broader)
+        .service(delete_broader)
+        .service(put_replacement)
+        .service(delete_replacement)
+        .service(put_company)
+        .service(delete_company)
+        .service(put_alias)
+        .service(delete_alias)
+        .service(put_source)
+        .service(delete_source);
+}
+
+link_operations! {
+    @put TermDocument => TermPage; TAG_TERMS, "foundation-model";
+    put_related "put_term_related" "Add a related term";
+    "/terms/{slug}/related/{other}", "related", Kind::Term, "transformer";
+}
+
+link_operations! {
+    TermDocument => TermPage; TAG_TERMS, "foundation-model";
+    put_broader "put_term_broader" "Add a broader term", delete_broader "delete_term_broader" "Remove a broader term";
+    "/terms/{slug}/broader/{other}", "broader", Kind::Term, "machine-learning-model";
+}
+
+link_operations! {
+    TermDocument => TermPage; TAG_TERMS, "foundation-model";
+    put_replacement "put_term_replaced_by" "Add a term that replaces this one",
+    delete_replacement "delete_term_replaced_by" "Remove a term that replaces this one";
+    "/terms/{slug}/replaced_by/{other}", "replaced_by", Kind::Term, "transformer";
+}
+
+link_operations! {
+    TermDocument => TermPage; TAG_TERMS, "foundation-model";
+    put_company "put_term_company" "Link a company to a term", delete_company "delete_term_company" "Unlink a company from a term";
+    "/terms/{slug}/companies/{other}", "companies", Kind::Company, "anthropic";
+}
+
+/// Remove a related term
+///
+/// `related` is symmetric, and either side may have written it: the pair is removed from both documents, each of which
+/// gets a new version where it had the link. The answer is the page. `If-Match` is compared with the term of the path.
+#[utoipa::path(
+    operation_id = "delete_term_related",
+    tag = TAG_TERMS,
+    params(
+        ("slug" = String, Path, description = "The slug.", example = "foundation-model", max_length = 100),
+        ("other" = String, Path, description = "The other end: a slug of the day, a former one, or an id.", example = "transformer", max_length = 100),
+        MessageParam,
+        IfMatch
+    ),
+    responses((status = 200, description = "The page.", body = TermPage), EditErrors),
+    security(("bearer" = ["contributor"]))
+)]
+#[delete("/terms/{slug}/related/{other}")]
+pub async fn delete_related(
+    state: Data<State>,
+    Contributor(author): Contributor,
+    address: Address,
+    path: Path<(String, String)>,
+    query: Query,
+    if_match: IfMatch,
+) -> Result<Answer, Error> {
+    let intent = Intent::read(author, query, if_match)?;
+    let other = lookup::other_end(&state, Kind::Term, &path.1).await?;
+    edit::delete_pair::<TermDocument<Uuid>>(&state, &address, &intent, "related", other).await
+}
+
+/// What `PUT …/aliases` takes beside the name.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read by the document's own rules; this is what the description shows")]
+pub struct TermAliasWrite {
+    /// `synonym` where it is absent.
+    #[schema(required = false)]
+    kind: AliasKind,
+}
+
+/// Add an alias, or change its kind
+///
+/// The alias is told by its name, case, accents and punctuation aside; a new one comes last. The answer is the page.
+#[utoipa::path(
+    operation_id = "put_term_alias",
+    tag = TAG_TERMS,
+    params(
+        ("slug" = String, Path, description = "The slug.", example = "foundation-model", max_length = 100),
+        ("name" = String, Query, description = "The alias.", example = "Base model", min_length = 1, max_length = 200),
+        MessageParam,
+        IfMatch
+    ),
+    request_body(content = TermAliasWrite, description = "Its kind.", content_type = "application/json", example = json!({"kind": "acronym"})),
+    responses((status = 200, description = "The page.", body = TermPage), EditErrors),
+    security(("bearer" = ["contributor"]))
+)]
+#[put("/terms/{slug}/aliases")]
+pub async fn put_alias(
+    state: Data<State>,
+    Contributor(author): Contributor,
+    address: Address,
+    mut query: Query,
+    if_match: IfMatch,
+    body: OptionalBody,
+) -> Result<Answer, Error> {
+    let name = needed(&mut query, "name");
+    let intent = Intent::read(author, query, if_match)?;
+    let alias = item("name", name, body.0)?;
+    rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
+        put(&mut document, "aliases", &alias, |there| is_named(there, &alias));
+        document
+    })
+    .await
+}
+
+/// Remove an alias
+///
+/// The alias is told by its name, case, accents and punctuation aside. The answer is the page. One that is not there
+/// changes nothing.
+#[utoipa::path(
+    operation_id = "delete_term_alias",
+    tag = TAG_TERMS,
+    params(
+        ("slug" = String, Path, description = "The slug.", example = "foundation-model", max_length = 100),
+        ("name" = String, Query, description = "The alias.", example = "Base model", min_length = 1, max_length = 200),
+        MessageParam,
+        IfMatch
+    ),
+    responses((status = 200, description = "The page.", body = TermPage), EditErrors),
+    security(("bearer" = ["contributor"]))
+)]
+#[delete("/terms/{slug}/aliases")]
+pub async fn delete_alias(
+    state: Data<State>,
+    Contributor(author): Contributor,
+    address: Address,
+    mut query: Query,
+    if_match: IfMatch,
+) -> Result<Answer, Error> {
+    let name = needed(&mut query, "name");
+    let intent = Intent::read(author, query, if_match)?;
+    let alias = json!({"name": name});
+    rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
+        remove(&mut document, "aliases", |there| is_named(there, &alias));
+        document
+    })
+    .await
+}
+
+/// What `PUT …/sources` takes beside the address.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read by the document's own rules; this is what the description shows")]
+pub struct TermSourceWrite {
+    /// One line, 1 to 300 characters.
+    #[schema(example = "On the Opportunities and Risks of Foundation Models")]
+    title: String,
+    #[schema(example = "Stanford CRFM")]
+    publisher: Option<String>,
+    #[schema(value_type = Option<String>, format = Date, example = "2021-08-16")]
+    published_on: Option<String>,
+}
+
+/// Add a source, or replace it
+///
+/// The source is told by its address; a new one comes last. The answer is the page.
+#[utoipa::path(
+    operation_id = "put_term_source",
+    tag = TAG_TERMS,
+    params(
+        ("slug" = String, Path, description = "The slug.", example = "foundation-model", max_length = 100),
+        ("url" = String, Query, description = "The source's address.", example = "https://arxiv.org/abs/2108.07258", min_length = 1, max_length = 2000),
+        MessageParam,
+        IfMatch
+    ),
+    request_body(content = TermSourceWrite, description = "The rest of the source.", content_type = "application/json", example = json!({"title": "On the Opportunities and Risks of Foundation Models", "publisher": "Stanford CRFM", "published_on": "2021-08-16"})),
+    responses((status = 200, description = "The page.", body = TermPage), EditErrors),
+    security(("bearer" = ["contributor"]))
+)]
+#[put("/terms/{slug}/sources")]
+pub async fn put_source(
+    state: Data<State>,
+    Contributor(author): Contributor,
+    address: Address,
+    mut query: Query,
+    if_match: IfMatch,
+    body: Body,
+) -> Result<Answer, Error> {
+    let url = needed(&mut query, "url");
+    let intent = Intent::read(author, query, if_match)?;
+    let source = item("url", url, Some(body))?;
+    rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
+        put(&mut document, "sources", &source, |there| there.get("url") == source.get("url"));
+        document
+    })
+    .await
+}
+
+/// Remove a source
+///
+/// The answer is the page. A source that is not there changes nothing.
+#[utoipa::path(
+    operation_id = "delete_term_source",
+    tag = TAG_TERMS,
+    params(
+        ("slug" = String, Path, description = "The slug.", example = "foundation-model", max_length = 100),
+        ("url" = String, Query, description = "The source's address.", example = "https://arxiv.org/abs/2108.07258", min_length = 1, max_length = 2000),
+        MessageParam,
+        IfMatch
+    ),
+    responses((status = 200, description = "The page.", body = TermPage), EditErrors),
+    security(("bearer" = ["contributor"]))
+)]
+#[delete("/terms/{slug}/sources")]
+pub async fn delete_source(
+    state: Data<State>,
+    Contributor(author): Contributor,
+    address: Address,
+    mut query: Query,
+    if_match: IfMatch,
+) -> Result<Answer, Error> {
+    let url = needed(&mut query, "url");
+    let intent = Intent::read(author, query, if_match)?;
+    rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
+        remove(&mut document, "sources", |there| there.get("url").and_then(Value::as_str) == Some(url.as_str()));
+        document
+    })
+    .await
+}
+
+/// A parameter without which there is nothing to do; its absence is told by `finish`, with the other mistakes.
+fn needed(query: &mut Query, name: &'static str) -> String {
+    query.text(name).unwrap_or_else(|| {
+        query.fault(Fault::query(name, "required", format!("The parameter \"{name}\" is missing; say which one.")));
+        String::new()
+    })
+}
+
+/// An item of the document: what names it, from the query, and the rest from the body.
+fn item(key: &str, value: String, body: Option<Body>) -> Result<Value, Error> {
+    let rest = body.map_or_else(|| Value::Object(Map::new()), |body| body.value);
+    let Value::Object(mut members) = rest else {
+        return Err(edit::invalid(vec![Fault::body("", "wrong_type", "Expected an object.")]));
+    };
+    if members.insert(key.to_owned(), Value::String(value)).is_some() {
+        let detail = format!("The query says the {key}; leave it out of the body.");
+        return Err(edit::invalid(vec![Fault::body(format!("/{key}"), "unknown_member", detail)]));
+    }
+    Ok(Value::Object(members))
+}
+
+fn put(document: &mut Value, member: &str, item: &Value, same: impl Fn(&Value) -> bool) {
+    let Some(items) = document.get_mut(member).and_then(Value::as_array_mut) else { return };
+    match items.iter_mut().find(|there| same(there)) {
+        Some(there) => *there = item.clone(),
+        None => items.push(item.clone()),
+    }
+}
+
+fn remove(document: &mut Value, member: &str, same: impl Fn(&Value) -> bool) {
+    if let Some(items) = document.get_mut(member).and_then(Value::as_array_mut) {
+        items.retain(|there| !same(there));
+    }
+}
+
+fn is_named(there: &Value, alias: &Value) -> bool {
+    let key = |value: &Value| value.get("name").and_then(Value::as_str).map(fold);
+    key(there) == key(alias)
+}
