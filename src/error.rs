@@ -257,6 +257,9 @@ pub enum Error {
     /// 503: a position that `Termbase-After` asks for, and that no snapshot has seen in time.
     #[error("The position {0}, which Termbase-After asks for, has not been seen here; try again in a moment.")]
     NotSeenYet(Position),
+    /// 503: others wrote the same thing at the same moment, again and again.
+    #[error("Others were writing the same at this moment; try again.")]
+    Overtaken,
     /// 503: the request's own deadline has passed.
     #[error("The request was given up after {0} seconds.")]
     TimedOut(u64),
@@ -307,7 +310,7 @@ impl Error {
             Error::PreconditionFailed { .. } => PRECONDITION_FAILED,
             Error::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
             Error::PreconditionRequired => PRECONDITION_REQUIRED,
-            Error::Unavailable(_) | Error::NotSeenYet(_) => UNAVAILABLE,
+            Error::Unavailable(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
             Error::Framework { problem, .. } => problem,
@@ -341,6 +344,7 @@ impl Error {
             | Error::PreconditionRequired
             | Error::Unavailable(_)
             | Error::NotSeenYet(_)
+            | Error::Overtaken
             | Error::TimedOut(_)
             | Error::Internal(_)
             | Error::Framework { .. } => (vec![], vec![], vec![]),

@@ -10,7 +10,7 @@
 //! | [`app`] | the only place where routes and middleware are put together |
 //! | [`state`] | what every handler may use |
 //! | [`terms`], [`categories`], [`companies`] | the resources: each its routes, wire types, document, handlers and SQL |
-//! | [`editorial`] | what the three share as things that editors write: documents, and the one [write](editorial::Write) |
+//! | [`editorial`] | what the three share as things that editors write: documents, the one [write](editorial::Write), [edits](editorial::edit), [history](editorial::history), [trash](editorial::trash) |
 //! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
 //! | [`http`] | what HTTP needs and no resource owns: answers, tags, codings, pages, queries, tokens, the boundary |
 //! | [`error`] | every way to fail, as a problem (RFC 9457), and the table of their kinds |
@@ -35,6 +35,8 @@
 //!   A change that alters the answer touches one of them.
 //! - What is public is the same bytes for every caller. What is not answers as what never existed.
 //! - A permission is a handler's argument ([`http::auth`]), and there is no other author for a write than the one in it.
+//! - A change is made on the document as it is under its row's lock, and the whole of it is validated: one validation for
+//!   every way in. A role is an argument of the handler, and what is public is the editors'.
 //! - A path and a method stand once, on their handler; the handler is named once, in its module's `routes`.
 //! - Nothing but [`config`] and [`cli`] reads the environment. There are no global variables, and no features.
 //! - Nothing that a client sends makes a 5xx; a test holds the table of what was tried.

@@ -239,8 +239,10 @@ impl Entity for CategoryDocument<Uuid> {
         touched.key(format!("category:{id}/card"));
         touched.key("categories".into());
         if was != is {
-            // Under its id it answered as what never existed, or as what is deleted.
+            // Under its id it answered as what never existed, or as what is deleted; and so do lists that it narrows.
             touched.key(format!("slug:category/{id}"));
+            touched.key(format!("category:{id}/terms"));
+            touched.key(format!("category:{id}/companies"));
         }
         if was != is && before.is_some() {
             // The pages of companies that name it.

@@ -339,8 +339,9 @@ impl Entity for CompanyDocument<Uuid> {
             touched.key("categories".into());
         }
         if was != is {
-            // Under its id it answered as what never existed.
+            // Under its id it answered as what never existed; and so did the list that it narrows.
             touched.key(format!("slug:company/{id}"));
+            touched.key(format!("company:{id}/terms"));
         }
         if listed && row.before.is_some() {
             // A term's page shows its first companies by name: another name may bring it in, or push it out.

@@ -18,7 +18,7 @@ use crate::{
         paging::{After, DEFAULT_LIMIT, Page},
         query::Query,
     },
-    openapi::{ListErrors, TAG_COMPANIES},
+    openapi::{TAG_COMPANIES, ViewerListErrors},
     postgres,
     state::State,
 };
@@ -88,7 +88,7 @@ struct Key {
     ),
     responses(
         (status = 200, description = "One page of companies; the `Link` header has the address of the next one.", body = CompanyList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
-        ListErrors
+        ViewerListErrors
     ),
     security((), ("bearer" = []))
 )]

@@ -178,7 +178,7 @@ pub async fn put<D: Entity>(
             Ok((id, _)) => return created::<D>(state, id).await,
         }
     }
-    Err(Error::Unavailable(sqlx::Error::PoolTimedOut))
+    Err(Error::Overtaken)
 }
 
 fn with_slug(document: &Value, slug: Option<&Value>) -> Value {
@@ -299,7 +299,7 @@ pub async fn delete_pair<D: Entity>(
             return page::<D>(state, id).await;
         }
     }
-    Err(Error::Unavailable(sqlx::Error::PoolTimedOut))
+    Err(Error::Overtaken)
 }
 
 /// A document whose references are ids, without one of them.
@@ -368,7 +368,7 @@ async fn on_current<D: Entity>(
         }
         // Deleted or purged since it was located: the next look says so.
     }
-    Err(Error::Unavailable(sqlx::Error::PoolTimedOut))
+    Err(Error::Overtaken)
 }
 
 /// The entity as it is, locked until the write ends; `None` where it has gone.

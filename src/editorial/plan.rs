@@ -117,11 +117,11 @@ impl<D: Entity> Batch<D> {
         let mut rows = Vec::new();
         for Wanted { edit, id, existing: _, change, slug } in self.wanted {
             let before = self.before.remove(&id);
-            let (Some(slug), deleted_before) = (slug, before.as_ref().and_then(|before| before.deleted_at)) else {
-                continue;
-            };
+            let Some(slug) = slug else { continue };
             let (after, deleted_at) = match (change, &before) {
-                (Change::Document(written), _) => (D::resolve(written, slug.clone(), names), deleted_before),
+                (Change::Document(written), before) => {
+                    (D::resolve(written, slug.clone(), names), before.as_ref().and_then(|before| before.deleted_at))
+                }
                 (Change::Delete, Some(before)) => (before.document.clone(), Some(at)),
                 (Change::Restore, Some(before)) => (before.document.clone(), None),
                 (Change::Delete | Change::Restore, None) => continue,

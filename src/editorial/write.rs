@@ -65,7 +65,7 @@ impl Pending {
 /// taken or removed between the look and the write): three times at most.
 ///
 /// # Errors
-/// What `edits` returns; [`Error::Unavailable`] where the others were quicker three times.
+/// What `edits` returns; [`Error::Overtaken`] where the others were quicker three times.
 pub async fn write<T>(
     state: &State,
     author: &Author,
@@ -81,12 +81,7 @@ pub async fn write<T>(
         };
         match result.await {
             Err(error) if attempt < 3 && is_collision(&error) => attempt += 1,
-            Err(Error::Internal(cause)) if is_collision_cause(&*cause) => {
-                return Err(match cause.downcast::<sqlx::Error>() {
-                    Ok(cause) => Error::Unavailable(*cause),
-                    Err(cause) => Error::Internal(cause),
-                });
-            }
+            Err(error) if is_collision(&error) => return Err(Error::Overtaken),
             result => return result,
         }
     }
@@ -120,12 +115,13 @@ impl Write {
     /// [`Error::Unavailable`] where the database does not answer.
     pub async fn open(state: &State, author: &Author, message: Option<&str>) -> Result<Self, Error> {
         let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
-        // The mark that the guard trigger looks for; the time that a statement of a large file may take; and the time after
-        // which a session that froze gives its rows back.
+        // The mark that the guard trigger looks for; the time that a statement of a large file may take, and that it may
+        // wait for another's rows; and the time after which a session that froze gives its rows back.
         sqlx::query!(
             r#"
             select set_config('termbase.write', pg_current_xact_id()::text, true) as mark,
                    set_config('statement_timeout', '10min', true) as statement,
+                   set_config('lock_timeout', '5s', true) as lock,
                    set_config('idle_in_transaction_session_timeout', '1min', true) as idle
             "#
         )

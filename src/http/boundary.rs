@@ -78,6 +78,10 @@ pub async fn boundary(
     }
     context.add_headers(response.headers_mut());
     let millis = began.elapsed().as_millis();
+    if !context.method.is_safe() {
+        let status = response.status().as_u16();
+        tracing::info!(request_id = %context.id, method = %context.method, path = %context.path, status, millis, "write");
+    }
     if millis >= SLOW_MILLIS {
         tracing::warn!(request_id = %context.id, method = %context.method, path = %context.path, millis, "slow request");
     }
@@ -95,7 +99,8 @@ impl Context {
     fn finish(&self, error: &Error) -> Finished {
         let problem = error.problem(&self.path);
         let status = error.status_code();
-        if status.is_server_error() {
+        // Who asks for a position that is not there yet is answered, and nothing is wrong here.
+        if status.is_server_error() && !matches!(error, Error::NotSeenYet(_)) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(request_id = %self.id, method = %self.method, path = %self.path, status = status.as_u16(), cause, "{error}");
         }
@@ -131,7 +136,7 @@ impl Context {
                     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(accepted));
                 }
             }
-            Error::Unavailable(_) | Error::NotSeenYet(_) | Error::TimedOut(_) => {
+            Error::Unavailable(_) | Error::NotSeenYet(_) | Error::Overtaken | Error::TimedOut(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -19,7 +19,7 @@ use crate::{
         paging::{After, Page},
         query::Query,
     },
-    openapi::{ListErrors, TAG_TERMS},
+    openapi::{TAG_TERMS, ViewerListErrors},
     postgres,
     state::State,
 };
@@ -79,7 +79,7 @@ impl TermExcerpt {
     ),
     responses(
         (status = 200, description = "One page of terms; the `Link` header has the address of the next one.", body = TermList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
-        ListErrors
+        ViewerListErrors
     ),
     security((), ("bearer" = []))
 )]
