@@ -18,7 +18,7 @@ use termbase::{
     categories::CategoryDocument,
     clock::Clock,
     companies::CompanyDocument,
-    editorial::{self, Edit, Target},
+    editorial::{self, Edit, Kind, Target},
     postgres::{
         self,
         cluster::{Cluster, Options},
@@ -66,17 +66,45 @@ async fn main() {
     let before = resident_mib("VmRSS");
     let began = Instant::now();
     let author = Author::program("bench");
-    editorial::write(&state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
+    let (applied, _) =
+        editorial::write(&state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
     println!("write      {} documents in one write: {:.1} s", edits.len(), began.elapsed().as_secs_f64());
     println!("memory     {before} MiB with the documents, {} MiB at most while writing", resident_mib("VmHWM"));
     drop(edits);
+    let trash = applied.iter().skip(CATEGORIES + COMPANIES).step_by(100);
+    let deletions: Vec<Edit> = trash.map(|applied| Edit::Delete(Kind::Term, applied.id)).collect();
+    editorial::write(&state, &author, None, async |write| write.apply(deletions.clone()).await).await.unwrap();
 
     let mut connection = PgConnection::connect_with(&address).await.unwrap();
     sqlx::raw_sql("vacuum analyze").execute(&mut connection).await.unwrap();
-    explain(&mut connection, terms, "the page", "category!: Json<CategoryTrail>", |term| format!("'term-{term}'"))
-        .await;
+    explain(&mut connection, terms, "the page", "category!: Json<CategoryTrail>", |term| {
+        format!("'term-{term}', null, false")
+    })
+    .await;
     explain(&mut connection, terms, "the closest slugs", "as \"suggestions!\"", |term| {
         format!("'term', 'trem-{term}', 'trem {term}'")
+    })
+    .await;
+    explain(&mut connection, terms, "where an address leads", "and (h.public or $4)", |term| {
+        format!("'term', 'term-{term}', null, true")
+    })
+    .await;
+    // Lists are planned for their filters.
+    sqlx::raw_sql("set plan_cache_mode = force_custom_plan").execute(&mut connection).await.unwrap();
+    explain(&mut connection, terms, "a page of drafts", "from live_term_cards\n         where status = $4", |term| {
+        format!("'term {term}', '00000000-0000-0000-0000-000000000000', 21, 'draft'")
+    })
+    .await;
+    explain(
+        &mut connection,
+        terms,
+        "a page of published terms",
+        "from live_term_cards\n         where status = $4",
+        |term| format!("'term {term}', '00000000-0000-0000-0000-000000000000', 21, 'published'"),
+    )
+    .await;
+    explain(&mut connection, terms, "a page of the trash", "r.author as deleted_by", |_| {
+        "now(), '00000000-0000-0000-0000-000000000000', 21".into()
     })
     .await;
     connection.close().await.unwrap();
@@ -115,7 +143,8 @@ fn glossary(terms: usize) -> Vec<Edit> {
         let broader: Vec<String> = (number > 0).then(|| format!("term-{}", random.below(number))).into_iter().collect();
         let related: Vec<&String> = others.iter().filter(|other| !broader.contains(other)).collect();
         let document = json!({
-            "slug": format!("term-{number}"), "name": format!("Term {number}"), "status": "published",
+            "slug": format!("term-{number}"), "name": format!("Term {number}"),
+            "status": if number % 100 == 50 { "draft" } else { "published" },
             "definition": "A term of a large glossary, which is defined by one sentence of usual length, and then by another.",
             "body": "A paragraph of the explanation, with *emphasis* and a [link](https://example.org).\n\n".repeat(5),
             "category": format!("category-{}", number % CATEGORIES), "related": related, "broader": broader,

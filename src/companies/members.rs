@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{CompanyDocument, page::CompanyPage};
 use crate::{
     editorial::{
-        Kind,
+        Kind, LINK_ADDED, LINK_REMOVED,
         edit::{self, Intent, MessageParam},
-        link_operations,
+        link_operation,
     },
     error::Error,
     http::{
@@ -29,9 +29,14 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
     routes.service(put_category).service(delete_category);
 }
 
-link_operations! {
-    CompanyDocument => CompanyPage; TAG_COMPANIES, "anthropic";
-    put_category "put_company_category" "Add a category to a company",
-    delete_category "delete_company_category" "Remove a category from a company";
-    "/companies/{slug}/categories/{other}", "categories", Kind::Category, "core-concepts";
+link_operation! {
+    put put_category "put_company_category": "Add a category to a company", LINK_ADDED;
+    CompanyDocument => CompanyPage, TAG_COMPANIES, "anthropic";
+    "/companies/{slug}/categories/{other}", "categories", Kind::Category, "core-concepts", edit::put_link::<CompanyDocument<Uuid>>;
+}
+
+link_operation! {
+    delete delete_category "delete_company_category": "Remove a category from a company", LINK_REMOVED;
+    CompanyDocument => CompanyPage, TAG_COMPANIES, "anthropic";
+    "/companies/{slug}/categories/{other}", "categories", Kind::Category, "core-concepts", edit::delete_link::<CompanyDocument<Uuid>>;
 }

@@ -18,7 +18,7 @@ mod touch;
 pub mod trash;
 mod write;
 
-pub(crate) use operations::{link_operations, operations};
+pub(crate) use operations::{LINK_ADDED, LINK_REMOVED, link_operation, operations};
 pub use resolve::{Names, unknown};
 pub use touch::Touched;
 pub use write::{Write, write};

@@ -407,53 +407,24 @@ macro_rules! operations {
     };
 }
 
-/// Makes the handlers of one member whose items are links: `PUT` adds one, `DELETE` removes one.
-macro_rules! link_operations {
-    (
-        $document:ident => $page:ident; $tag:ident, $example:tt;
-        $put:ident $put_id:tt $added:tt, $delete:ident $delete_id:tt $removed:tt;
-        $path:tt, $member:tt, $other:expr, $other_example:tt;
-    ) => {
-        link_operations! { @put $document => $page; $tag, $example; $put $put_id $added; $path, $member, $other, $other_example; }
+/// What `PUT` of a link does, for the description.
+pub(crate) const LINK_ADDED: &str = "The answer is the page. A link that is there already changes nothing. One to something \
+                                     that is not public waits, unseen, until both ends are.";
+/// What `DELETE` of a link does.
+pub(crate) const LINK_REMOVED: &str = "The answer is the page. A link that is not there changes nothing.";
 
-        #[utoipa::path(
-            operation_id = $delete_id,
-            tag = $tag,
-            summary = $removed,
-            description = "The answer is the page. A link that is not there changes nothing.",
-            params(
-                ("slug" = String, Path, description = "The slug.", example = $example, max_length = 100),
-                ("other" = String, Path, description = "The other end: a slug of the day, a former one, or an id.", example = $other_example, max_length = 100),
-                MessageParam,
-                IfMatch
-            ),
-            responses((status = 200, description = "The page.", body = $page), EditErrors),
-            security(("bearer" = ["contributor"]))
-        )]
-        #[delete($path)]
-        pub async fn $delete(
-            state: Data<State>,
-            Contributor(author): Contributor,
-            address: Address,
-            path: Path<(String, String)>,
-            query: Query,
-            if_match: IfMatch,
-        ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
-            let other = lookup::other_end(&state, $other, &path.1).await?;
-            edit::delete_link::<$document<Uuid>>(&state, &address, &intent, $member, other).await
-        }
-    };
+/// Makes the handler that adds one link to a member, or removes one: `$edit` does it.
+macro_rules! link_operation {
     (
-        @put $document:ident => $page:ident; $tag:ident, $example:tt; $put:ident $put_id:tt $added:tt;
-        $path:tt, $member:tt, $other:expr, $other_example:tt;
+        $method:ident $handler:ident $id:tt: $summary:tt, $description:expr;
+        $document:ident => $page:ident, $tag:ident, $example:tt;
+        $path:tt, $member:tt, $other:expr, $other_example:tt, $edit:path;
     ) => {
         #[utoipa::path(
-            operation_id = $put_id,
+            operation_id = $id,
             tag = $tag,
-            summary = $added,
-            description = "The answer is the page. A link that is there already changes nothing. One to something that is not public \
-                           waits, unseen, until both ends are.",
+            summary = $summary,
+            description = $description,
             params(
                 ("slug" = String, Path, description = "The slug.", example = $example, max_length = 100),
                 ("other" = String, Path, description = "The other end: a slug of the day, a former one, or an id.", example = $other_example, max_length = 100),
@@ -463,8 +434,8 @@ macro_rules! link_operations {
             responses((status = 200, description = "The page.", body = $page), EditErrors),
             security(("bearer" = ["contributor"]))
         )]
-        #[put($path)]
-        pub async fn $put(
+        #[$method($path)]
+        pub async fn $handler(
             state: Data<State>,
             Contributor(author): Contributor,
             address: Address,
@@ -474,10 +445,10 @@ macro_rules! link_operations {
         ) -> Result<Answer, Error> {
             let intent = Intent::read(author, query, if_match)?;
             let other = lookup::other_end(&state, $other, &path.1).await?;
-            edit::put_link::<$document<Uuid>>(&state, &address, &intent, $member, other).await
+            $edit(&state, &address, &intent, $member, other).await
         }
     };
 }
 
-pub(crate) use link_operations;
+pub(crate) use link_operation;
 pub(crate) use operations;

@@ -14,8 +14,8 @@ pub const TERMBASE_AFTER: HeaderName = HeaderName::from_static("termbase-after")
 
 /// How long a request waits at most for its position.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it looks.
-const POLL: Duration = Duration::from_millis(20);
+/// How soon it looks again: then after twice as long each time, so that a header costs a few looks and not fifty.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
 
 /// The position that a request asks for.
 ///
@@ -46,6 +46,7 @@ pub async fn wait_for(state: &State, position: Position) -> Result<(), Error> {
         return Err(Error::LogRestarted);
     }
     let began = Instant::now();
+    let mut pause = FIRST_LOOK;
     loop {
         let newest = sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "newest!" from changes"#)
             .fetch_one(&state.database)
@@ -53,9 +54,11 @@ pub async fn wait_for(state: &State, position: Position) -> Result<(), Error> {
         if newest >= position.number {
             return Ok(());
         }
-        if began.elapsed() >= PATIENCE {
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        if left.is_zero() {
             return Err(Error::NotSeenYet(position));
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(pause.min(left)).await;
+        pause *= 2;
     }
 }

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use super::{TermDocument, document::AliasKind, page::TermPage};
 use crate::{
     editorial::{
-        Kind,
+        Kind, LINK_ADDED, LINK_REMOVED,
         edit::{self, Intent, MessageParam, rewrite},
-        link_operations,
+        link_operation,
     },
     error::{Error, Fault},
     http::{
@@ -49,59 +49,56 @@ pub(super) fn routes(routes: &mut Routes<'_>) {
         .service(delete_source);
 }
 
-link_operations! {
-    @put TermDocument => TermPage; TAG_TERMS, "foundation-model";
-    put_related "put_term_related" "Add a related term";
-    "/terms/{slug}/related/{other}", "related", Kind::Term, "transformer";
+const PAIR_REMOVED: &str = "`related` is symmetric, and either side may have written it: the pair is removed from both documents, \
+                            each of which gets a new version where it had the link. The answer is the page of the path's term, \
+                            with which `If-Match` is compared.";
+
+link_operation! {
+    put put_related "put_term_related": "Add a related term", LINK_ADDED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/related/{other}", "related", Kind::Term, "transformer", edit::put_link::<TermDocument<Uuid>>;
 }
 
-link_operations! {
-    TermDocument => TermPage; TAG_TERMS, "foundation-model";
-    put_broader "put_term_broader" "Add a broader term", delete_broader "delete_term_broader" "Remove a broader term";
-    "/terms/{slug}/broader/{other}", "broader", Kind::Term, "machine-learning-model";
+link_operation! {
+    delete delete_related "delete_term_related": "Remove a related term", PAIR_REMOVED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/related/{other}", "related", Kind::Term, "transformer", edit::delete_pair::<TermDocument<Uuid>>;
 }
 
-link_operations! {
-    TermDocument => TermPage; TAG_TERMS, "foundation-model";
-    put_replacement "put_term_replaced_by" "Add a term that replaces this one",
-    delete_replacement "delete_term_replaced_by" "Remove a term that replaces this one";
-    "/terms/{slug}/replaced_by/{other}", "replaced_by", Kind::Term, "transformer";
+link_operation! {
+    put put_broader "put_term_broader": "Add a broader term", LINK_ADDED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/broader/{other}", "broader", Kind::Term, "machine-learning-model", edit::put_link::<TermDocument<Uuid>>;
 }
 
-link_operations! {
-    TermDocument => TermPage; TAG_TERMS, "foundation-model";
-    put_company "put_term_company" "Link a company to a term", delete_company "delete_term_company" "Unlink a company from a term";
-    "/terms/{slug}/companies/{other}", "companies", Kind::Company, "anthropic";
+link_operation! {
+    delete delete_broader "delete_term_broader": "Remove a broader term", LINK_REMOVED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/broader/{other}", "broader", Kind::Term, "machine-learning-model", edit::delete_link::<TermDocument<Uuid>>;
 }
 
-/// Remove a related term
-///
-/// `related` is symmetric, and either side may have written it: the pair is removed from both documents, each of which
-/// gets a new version where it had the link. The answer is the page. `If-Match` is compared with the term of the path.
-#[utoipa::path(
-    operation_id = "delete_term_related",
-    tag = TAG_TERMS,
-    params(
-        ("slug" = String, Path, description = "The slug.", example = "foundation-model", max_length = 100),
-        ("other" = String, Path, description = "The other end: a slug of the day, a former one, or an id.", example = "transformer", max_length = 100),
-        MessageParam,
-        IfMatch
-    ),
-    responses((status = 200, description = "The page.", body = TermPage), EditErrors),
-    security(("bearer" = ["contributor"]))
-)]
-#[delete("/terms/{slug}/related/{other}")]
-pub async fn delete_related(
-    state: Data<State>,
-    Contributor(author): Contributor,
-    address: Address,
-    path: Path<(String, String)>,
-    query: Query,
-    if_match: IfMatch,
-) -> Result<Answer, Error> {
-    let intent = Intent::read(author, query, if_match)?;
-    let other = lookup::other_end(&state, Kind::Term, &path.1).await?;
-    edit::delete_pair::<TermDocument<Uuid>>(&state, &address, &intent, "related", other).await
+link_operation! {
+    put put_replacement "put_term_replaced_by": "Add a term that replaces this one", LINK_ADDED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/replaced_by/{other}", "replaced_by", Kind::Term, "transformer", edit::put_link::<TermDocument<Uuid>>;
+}
+
+link_operation! {
+    delete delete_replacement "delete_term_replaced_by": "Remove a term that replaces this one", LINK_REMOVED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/replaced_by/{other}", "replaced_by", Kind::Term, "transformer", edit::delete_link::<TermDocument<Uuid>>;
+}
+
+link_operation! {
+    put put_company "put_term_company": "Link a company to a term", LINK_ADDED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/companies/{other}", "companies", Kind::Company, "anthropic", edit::put_link::<TermDocument<Uuid>>;
+}
+
+link_operation! {
+    delete delete_company "delete_term_company": "Unlink a company from a term", LINK_REMOVED;
+    TermDocument => TermPage, TAG_TERMS, "foundation-model";
+    "/terms/{slug}/companies/{other}", "companies", Kind::Company, "anthropic", edit::delete_link::<TermDocument<Uuid>>;
 }
 
 /// What `PUT …/aliases` takes beside the name.
