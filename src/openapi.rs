@@ -36,7 +36,7 @@ pub const TAG_TERMS: &str = "terms";
 pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
 pub const TAG_TOKENS: &str = "tokens";
-pub const TAG_EDITORIAL: &str = "editorial";
+pub const TAG_TRASH: &str = "trash";
 pub const TAG_SERVICE: &str = "service";
 
 /// Takes each handler once: registers its route, and keeps its path and schemas for the description.
@@ -79,7 +79,7 @@ impl<'c> Routes<'c> {
         (name = "categories", description = "The tree that the terms stand in."),
         (name = "companies", description = "The companies that work with them."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
-        (name = "editorial", description = "What editors share: the trash."),
+        (name = "trash", description = "What was deleted, and can come back or go for good."),
         (name = "service", description = "The service itself: its index, its state, its description."),
     )
 )]

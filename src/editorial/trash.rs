@@ -20,7 +20,7 @@ use crate::{
         precondition::IfMatch,
         query::Query,
     },
-    openapi::{PurgeErrors, Routes, TAG_EDITORIAL, ViewerListErrors},
+    openapi::{PurgeErrors, Routes, TAG_TRASH, ViewerListErrors},
     postgres,
     state::State,
 };
@@ -31,7 +31,7 @@ pub fn routes(routes: &mut Routes<'_>) {
 
 /// Something in the trash.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Deleted {
+pub struct TrashItem {
     pub id: Uuid,
     /// `term`, `category` or `company`; more may come.
     #[schema(example = "term")]
@@ -55,9 +55,9 @@ pub struct Deleted {
 
 /// One page of the trash.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Trash {
+pub struct TrashList {
     #[schema(max_items = 100)]
-    pub items: Vec<Deleted>,
+    pub items: Vec<TrashItem>,
     /// Where the next page begins: send it as `cursor`. `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<String>,
@@ -72,13 +72,13 @@ pub struct Trash {
 /// /trash/{id}` removes it for good.
 #[utoipa::path(
     operation_id = "list_trash",
-    tag = TAG_EDITORIAL,
+    tag = TAG_TRASH,
     params(
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 4096),
     ),
     responses(
-        (status = 200, description = "One page of the trash; the `Link` header has the address of the next one.", body = Trash, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
+        (status = 200, description = "One page of the trash; the `Link` header has the address of the next one.", body = TrashList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
         ViewerListErrors
     ),
     security(("bearer" = ["viewer"]))
@@ -126,7 +126,7 @@ pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Resu
     let seen = Seen { position: state.position(postgres::position(&mut snapshot).await?), keys: Keys::default() };
     let next_cursor = page.cut(&mut rows, |row| After { key: row.deleted_at, id: row.id });
     let next = next_cursor.as_deref().map(|cursor| page.address(cursor));
-    let items = rows.into_iter().map(|row| Deleted {
+    let items = rows.into_iter().map(|row| TrashItem {
         id: row.id,
         kind: row.kind,
         slug: row.slug,
@@ -136,7 +136,7 @@ pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Resu
         deleted_by: row.deleted_by,
         version: row.version,
     });
-    let trash = Trash { items: items.collect(), next_cursor, total };
+    let trash = TrashList { items: items.collect(), next_cursor, total };
     Ok(Answer::json(&trash, None, seen)?.with_next(next))
 }
 
@@ -146,7 +146,7 @@ pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Resu
 /// one gets a new version). Its slugs are free, and its addresses answer `404`.
 #[utoipa::path(
     operation_id = "purge",
-    tag = TAG_EDITORIAL,
+    tag = TAG_TRASH,
     params(
         ("id" = Uuid, Path, description = "The id of something in the trash."),
         ("message" = Option<String>, Query, description = "Why; it stands in the history of the documents that had a link. One line.", min_length = 1, max_length = 500),
