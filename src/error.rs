@@ -56,7 +56,8 @@ problems! {
         "The change clashes with what is there: a name or a slug that is taken, or a status that can't be taken back. \
          `conflicts` names what stands in the way. Change one of the two, then write again."
     GONE = "gone" GONE "It was here, and is deleted":
-        "This entity was public and has been deleted. Remove links to it."
+        "This entity was public and has been deleted. Remove links to it. Until it is purged, who may write it can bring it \
+         back: `POST …/restore`."
     LOG_RESTARTED = "log_restarted" GONE "The change log has begun anew":
         "`Termbase-After` names a position of another change log: this database was restored, or replaced by another. Forget \
          what you keep, read it again without the header, and go on from the `Termbase-Position` of those answers."
@@ -84,9 +85,11 @@ problems! {
          Report that id."
     UNAVAILABLE = "unavailable" SERVICE_UNAVAILABLE "Not available just now":
         "The database does not answer, there is more work than the service can do, or the position in `Termbase-After` has not \
-         been seen here yet. `Retry-After` says in how many seconds to try again; nothing was written."
+         been seen here yet. `Retry-After` says in how many seconds to try again. Whether a write was made is not known: send it again with the same `Idempotency-Key` or \
+         `If-Match`, which does no harm, or read first."
     TIMED_OUT = "timed_out" SERVICE_UNAVAILABLE "The request took too long":
-        "The service gave up on this request to keep others quick. Try again later, or ask for less at once."
+        "The service gave up on this request to keep others quick. Try again later, or ask for less at once. Whether a \
+         write was made is not known: send it again with the same `Idempotency-Key` or `If-Match`, or read first."
 }
 
 /// One mistake of a request, with its place.
