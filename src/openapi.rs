@@ -12,9 +12,10 @@ use utoipa::{
     openapi::{
         Content, Header, ObjectBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
         example::ExampleBuilder,
+        extensions::ExtensionsBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, Paths},
-        schema::{AdditionalProperties, Components, Schema, SchemaType, Type},
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        schema::{AdditionalProperties, ArrayItems, Components, Schema, SchemaType, Type},
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_actix_web::OpenApiFactory;
@@ -101,8 +102,8 @@ pub fn describe(collected: Collected) -> Description {
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.bearer_format = Some("tb_…".into());
     bearer.description = Some(
-        "A token of this service. Public reads need none; an operation that needs one names the lowest role that will do: \
-         `viewer`, `contributor`, `editor` or `admin`, each with all that those before it may do."
+        "A token of this service. Public reads need none; an operation that needs one names the lowest role that will do, as \
+         `x-role` too: `viewer`, `contributor`, `editor` or `admin`, each with all that those before it may do."
             .into(),
     );
     components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
@@ -115,8 +116,9 @@ pub fn describe(collected: Collected) -> Description {
     description
 }
 
-/// Adds what is the same for many operations: headers, the parameters that stand for them, and the example.
+/// Adds what is the same for many operations: headers, the parameters that stand for them, the role, and the example.
 fn finish(operation: &mut Operation) {
+    tell_role(operation);
     let responses = &mut operation.responses.responses;
     let has_tag = responses.contains_key("304");
     let may_have_token = responses.contains_key("401");
@@ -145,6 +147,17 @@ fn finish(operation: &mut Operation) {
     let mut parameters = operation.parameters.take().unwrap_or_default();
     parameters.extend(added.into_iter().flatten().map(RefOr::from));
     operation.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
+}
+
+/// A handler names the role that it needs as a scope of its security, where a person looks for it. To tools only an OAuth
+/// flow has scopes, so the description says it in words, and as `x-role` to programs.
+fn tell_role(operation: &mut Operation) {
+    let security = serde_json::to_value(&operation.security).unwrap_or_default();
+    let Some(role) = security.pointer("/0/bearer/0").and_then(Value::as_str) else { return };
+    operation.security = Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
+    operation.extensions = Some(ExtensionsBuilder::new().add("x-role", role).build());
+    let description = operation.description.take().unwrap_or_default();
+    operation.description = Some(format!("{description}\n\nNeeds the role `{role}`."));
 }
 
 /// The same as JSON, as it is served and committed: one line a value, with a line break at the end.
@@ -571,12 +584,40 @@ fn problem_response(instance: &str, kinds: &BTreeMap<&str, Error>) -> Response {
 
 /// The members that a document must have, by its own reading.
 pub fn required<D>(parse: fn(&Value) -> Result<D, Vec<Fault>>) -> Vec<String> {
-    let faults = parse(&json!({})).err().unwrap_or_default();
-    faults
-        .into_iter()
-        .filter(|fault| fault.code == "required")
-        .filter_map(|fault| fault.pointer.map(|pointer| pointer.trim_start_matches('/').to_owned()))
-        .collect()
+    required_at(parse, &json!({}), "/")
+}
+
+/// What is missing at `place` of a document that has nothing there.
+fn required_at<D>(parse: fn(&Value) -> Result<D, Vec<Fault>>, document: &Value, place: &str) -> Vec<String> {
+    let faults = parse(document).err().unwrap_or_default();
+    let missing = faults.into_iter().filter(|fault| fault.code == "required").filter_map(|fault| fault.pointer);
+    missing.filter_map(|pointer| pointer.strip_prefix(place).map(ToOwned::to_owned)).collect()
+}
+
+/// The schemas below a document's, and those of its lists' objects as they are written: what has a default may be absent.
+pub fn items<D: ToSchema, W>(parse: fn(&Value) -> Result<W, Vec<Fault>>, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    let mut below = Vec::new();
+    D::schemas(&mut below);
+    let RefOr::T(Schema::Object(document)) = D::schema() else { return };
+    for (member, property) in &document.properties {
+        let Some(name) = item_name(property) else { continue };
+        let Some((_, schema)) = below.iter().find(|(known, _)| *known == name) else { continue };
+        let required = required_at(parse, &json!({ member: [{}] }), &format!("/{member}/0/"));
+        below.push((as_written(&name), request(schema, &required, &required)));
+    }
+    schemas.append(&mut below);
+}
+
+/// The schema that a list's items refer to.
+fn item_name(property: &RefOr<Schema>) -> Option<String> {
+    let RefOr::T(Schema::Array(array)) = property else { return None };
+    let ArrayItems::RefOrSchema(items) = &array.items else { return None };
+    let RefOr::Ref(reference) = &**items else { return None };
+    reference.ref_location.rsplit('/').next().map(ToOwned::to_owned)
+}
+
+fn as_written(name: &str) -> String {
+    format!("{name}Write")
 }
 
 /// A document's schema as it is written whole: all but the `required` members may be absent or null.
@@ -601,9 +642,16 @@ fn request(document: &RefOr<Schema>, not_null: &[String], required: &[String]) -
         if not_null.contains(name) {
             continue;
         }
+        let item = item_name(property);
         match property {
             RefOr::T(Schema::Object(object)) => object.schema_type = nullable(&object.schema_type),
-            RefOr::T(Schema::Array(array)) => array.schema_type = nullable(&array.schema_type),
+            RefOr::T(Schema::Array(array)) => {
+                array.schema_type = nullable(&array.schema_type);
+                if let Some(name) = item {
+                    let written = RefOr::Ref(Ref::from_schema_name(as_written(&name)));
+                    array.items = ArrayItems::RefOrSchema(Box::new(written));
+                }
+            }
             _ => {}
         }
     }

@@ -72,7 +72,7 @@ macro_rules! operations {
             }
 
             fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-                $document::<String>::schemas(schemas);
+                openapi::items::<$document<String>, _>($document::parse, schemas);
             }
         }
 
@@ -91,7 +91,7 @@ macro_rules! operations {
             }
 
             fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-                $document::<String>::schemas(schemas);
+                openapi::items::<$document<String>, _>($document::parse, schemas);
             }
         }
 

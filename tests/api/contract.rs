@@ -146,7 +146,9 @@ fn needed(operation: &Value) -> Option<Role> {
     if ways.contains(&json!({})) {
         return None;
     }
-    let role = ways[0]["bearer"][0].as_str().unwrap_or_else(|| panic!("{id} needs a token, and names no role"));
+    assert_eq!(*ways, [json!({"bearer": []})], "{id}: to a linter only an OAuth flow has scopes");
+    let role = operation["x-role"].as_str().unwrap_or_else(|| panic!("{id} needs a token, and names no role"));
+    assert!(operation["description"].as_str().unwrap().ends_with(&format!("Needs the role `{role}`.")), "{id}");
     Some(serde_json::from_value(json!(role)).unwrap())
 }
 
@@ -352,6 +354,19 @@ fn no_object_is_nullable() {
     for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
         for (member, schema) in schema["properties"].as_object().into_iter().flatten() {
             assert!(schema["oneOf"].is_null() && schema["anyOf"].is_null(), "{name}.{member} is a choice of schemas");
+        }
+    }
+}
+
+/// A client that is generated from the description was made to send an alias's kind, though the service has a default.
+#[test]
+fn what_has_a_default_may_be_left_out_of_a_list_s_item() {
+    let schemas = &description()["components"]["schemas"];
+    for document in ["TermCreate", "TermPatch"] {
+        for (member, item, required) in [("aliases", "AliasWrite", json!(["name"])), ("sources", "SourceWrite", json!(["title", "url"]))] {
+            let reference = &schemas[document]["properties"][member]["items"]["$ref"];
+            assert_eq!(*reference, format!("#/components/schemas/{item}"), "{document}");
+            assert_eq!(schemas[item]["required"], required);
         }
     }
 }
