@@ -287,7 +287,8 @@ pub async fn delete_pair<D: Entity>(
             };
             intent.check(state, write, id, &current).await?;
             let mut edits = vec![rewritten(id, &current, |document| unlinked(document, member, other))?];
-            if let Some(other_side) = both.remove(&other) {
+            // Where the other side wrote nothing, there is nothing of it to change, and nobody's leave to ask.
+            if let Some(other_side) = both.remove(&other).filter(|side| is_linked(side, member, id)) {
                 edits.push(rewritten(other, &other_side, |document| unlinked(document, member, id))?);
             }
             // The other side may be in the trash: its link is as real.
@@ -300,6 +301,11 @@ pub async fn delete_pair<D: Entity>(
         }
     }
     Err(Error::Overtaken)
+}
+
+fn is_linked<D: Entity>(stored: &Stored<D>, member: &str, other: Uuid) -> bool {
+    let document = serde_json::to_value(stored.document.shown(&Names::default())).unwrap_or_default();
+    document.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other)))
 }
 
 /// A document whose references are ids, without one of them.

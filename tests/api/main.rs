@@ -19,6 +19,7 @@ mod editorial;
 mod fetch;
 mod http;
 mod lists;
+mod members;
 mod model;
 mod preconditions;
 mod schema;
