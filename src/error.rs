@@ -210,6 +210,12 @@ pub enum Error {
     /// 404: no such entity, as of the position at which it was looked for.
     #[error("{}", not_found(.suggestions))]
     NoEntity { suggestions: Vec<String>, seen: Seen },
+    /// 404: the entity is there, a version of it with this number is not.
+    #[error("It has no such version; the list of its revisions has all there are.")]
+    NoVersion { seen: Seen },
+    /// 404: what has this id, if anything, is not in the trash.
+    #[error("Nothing in the trash has this id; GET /trash lists what is there.")]
+    NotInTrash { seen: Seen },
     /// 404: no such token.
     #[error("There is no token with this id; GET /tokens lists them.")]
     NoToken,
@@ -299,7 +305,11 @@ impl Error {
             Error::InvalidToken(_) => INVALID_TOKEN,
             Error::TokenRequired => TOKEN_REQUIRED,
             Error::Forbidden { .. } => FORBIDDEN,
-            Error::NoEntity { .. } | Error::NoToken | Error::NoAddress => NOT_FOUND,
+            Error::NoEntity { .. }
+            | Error::NoVersion { .. }
+            | Error::NotInTrash { .. }
+            | Error::NoToken
+            | Error::NoAddress => NOT_FOUND,
             Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
             Error::NotAcceptable => NOT_ACCEPTABLE,
             Error::Refused { faults, conflicts } if faults.len() == conflicts.len() => CONFLICT,
@@ -334,6 +344,8 @@ impl Error {
             Error::InvalidToken(_)
             | Error::TokenRequired
             | Error::Forbidden { .. }
+            | Error::NoVersion { .. }
+            | Error::NotInTrash { .. }
             | Error::NoToken
             | Error::NoAddress
             | Error::MethodNotAllowed { .. }

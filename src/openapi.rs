@@ -377,7 +377,7 @@ impl IntoResponses for PurgeErrors {
                 "unknown_parameter",
                 "Unknown parameter; did you mean \"message\"?",
             )]),
-            Error::NoEntity { suggestions: vec![], seen: nowhere() },
+            Error::NotInTrash { seen: nowhere() },
             Error::Conflict {
                 detail: "A deprecated term names nothing else that replaces it; give it another replacement first."
                     .into(),

@@ -53,7 +53,7 @@ pub struct Words {
     pub text: String,
 }
 
-/// All that differs, member by member in the documents' order: what an editor reads before restoring a revision, or
+/// All that differs, member by member in the order of their names: what an editor reads before restoring a revision, or
 /// before writing over one that came between.
 #[must_use]
 pub fn diff(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Difference> {
@@ -61,7 +61,7 @@ pub fn diff(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Diff
     members.flat_map(|(member, was, is)| Comparison::of(member, was, is)).collect()
 }
 
-/// The names of the members that differ, in the documents' order: enough to say that two edits do not meet.
+/// The names of the members that differ, in their order: enough to say that two edits do not meet.
 #[must_use]
 pub fn changed_members(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<String> {
     members(before, after).filter(|(_, was, is)| !same(was, is)).map(|(member, ..)| member.to_owned()).collect()

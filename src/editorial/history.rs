@@ -66,7 +66,7 @@ pub struct RevisionDiff {
     pub from: i64,
     #[schema(minimum = 1, example = 2)]
     pub to: i64,
-    /// By member, in the order of the document; empty where the documents say the same.
+    /// By member, in the order of their names; empty where the documents say the same.
     #[schema(max_items = 1000)]
     pub differences: Vec<Difference>,
 }
@@ -126,7 +126,7 @@ pub async fn list<D: Entity>(state: &State, address: &Address, mut query: Query)
 /// One version as `show` makes it out of the row.
 ///
 /// # Errors
-/// [`Error::NoEntity`]; a database that does not answer.
+/// [`Error::NoEntity`], [`Error::NoVersion`]; a database that does not answer.
 pub async fn read<D: Entity, W: Serialize>(
     state: &State,
     address: &Address,
@@ -140,14 +140,14 @@ pub async fn read<D: Entity, W: Serialize>(
     let mut snapshot = postgres::snapshot(&state.database).await?;
     let found = version(&mut snapshot, id, parse(number)).await?;
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
-    let Some(found) = found else { return Err(Error::NoEntity { suggestions: vec![], seen }) };
+    let Some(found) = found else { return Err(Error::NoVersion { seen }) };
     Answer::json(&show(found.revision, found.document), Some(found.id), seen)
 }
 
 /// What differs between two versions, in either direction.
 ///
 /// # Errors
-/// [`Error::NoEntity`]; a database that does not answer.
+/// [`Error::NoEntity`], [`Error::NoVersion`]; a database that does not answer.
 pub async fn compare<D: Entity>(state: &State, address: &Address, from: &str, to: &str) -> Result<Answer, Error> {
     let id = match located::<D>(state, address).await? {
         Located::Moved(answer) => return Ok(answer),
@@ -157,9 +157,7 @@ pub async fn compare<D: Entity>(state: &State, address: &Address, from: &str, to
     let (before, after) =
         (version(&mut snapshot, id, parse(from)).await?, version(&mut snapshot, id, parse(to)).await?);
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
-    let (Some(before), Some(after)) = (before, after) else {
-        return Err(Error::NoEntity { suggestions: vec![], seen });
-    };
+    let (Some(before), Some(after)) = (before, after) else { return Err(Error::NoVersion { seen }) };
     let (old, new) = comparable::<D>(&mut snapshot, &before.document, &after.document).await?;
     // Two long texts without anything in common take their time: not on the thread that answers others.
     let differences = tokio::task::spawn_blocking(move || diff(&old, &new)).await.map_err(Error::internal)?;
@@ -171,7 +169,7 @@ pub async fn compare<D: Entity>(state: &State, address: &Address, from: &str, to
 /// taken.
 ///
 /// # Errors
-/// What [`rewrite`] returns; a reference of the old document that names nothing any more.
+/// What [`rewrite`] returns; [`Error::NoVersion`]; a reference of the old document that names nothing any more.
 pub async fn restore<D: Entity>(
     state: &State,
     address: &Address,
@@ -184,10 +182,9 @@ pub async fn restore<D: Entity>(
     };
     let mut connection = state.database.acquire().await?;
     let found = version(&mut connection, id, parse(number)).await?;
+    let newest = postgres::position(&mut connection).await?;
     drop(connection);
-    let Some(found) = found else {
-        return Err(Error::NoEntity { suggestions: vec![], seen: seen::<D>(state, id, 0) });
-    };
+    let Some(found) = found else { return Err(Error::NoVersion { seen: seen::<D>(state, id, newest) }) };
     let again = |current: Value| {
         let mut document = found.document.clone();
         if let (Some(members), Some(status)) = (document.as_object_mut(), current.get("status"))

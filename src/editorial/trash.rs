@@ -162,10 +162,10 @@ pub async fn purge(
     query: Query,
 ) -> Result<Answer, Error> {
     let intent = Intent::read(author, query, IfMatch::Absent)?;
-    let nothing =
-        || Error::NoEntity { suggestions: vec![], seen: Seen { position: state.position(0), keys: Keys::default() } };
-    let id = Uuid::try_parse(&path).map_err(|_not_an_id| nothing())?;
+    // What is no id is one that nothing has.
+    let id = Uuid::try_parse(&path).unwrap_or_default();
     let (purged, position) =
         write(&state, &intent.author, intent.message.as_deref(), async |write| write.purge(id).await).await?;
-    if purged { Ok(Answer::empty(Seen { position, keys: Keys::default() })) } else { Err(nothing()) }
+    let seen = Seen { position, keys: Keys::default() };
+    if purged { Ok(Answer::empty(seen)) } else { Err(Error::NotInTrash { seen }) }
 }

@@ -149,7 +149,11 @@ impl Context {
     /// The same with what only the request knows: how long a `404` or a `410` may be kept.
     fn finish_with(&self, error: &Error, request: &actix_web::HttpRequest) -> Finished {
         let mut finished = self.finish(error);
-        if let Error::NoEntity { seen, .. } | Error::Gone { seen } = error {
+        if let Error::NoEntity { seen, .. }
+        | Error::NoVersion { seen }
+        | Error::NotInTrash { seen }
+        | Error::Gone { seen } = error
+        {
             answer::cache_headers(request, &mut finished.headers, seen);
         }
         finished
