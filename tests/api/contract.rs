@@ -363,7 +363,9 @@ fn no_object_is_nullable() {
 fn what_has_a_default_may_be_left_out_of_a_list_s_item() {
     let schemas = &description()["components"]["schemas"];
     for document in ["TermCreate", "TermPatch"] {
-        for (member, item, required) in [("aliases", "AliasWrite", json!(["name"])), ("sources", "SourceWrite", json!(["title", "url"]))] {
+        for (member, item, required) in
+            [("aliases", "AliasWrite", json!(["name"])), ("sources", "SourceWrite", json!(["title", "url"]))]
+        {
             let reference = &schemas[document]["properties"][member]["items"]["$ref"];
             assert_eq!(*reference, format!("#/components/schemas/{item}"), "{document}");
             assert_eq!(schemas[item]["required"], required);

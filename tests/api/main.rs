@@ -15,6 +15,7 @@ mod contract;
 mod desk;
 mod documents;
 mod drafts;
+mod editing;
 mod editorial;
 mod fetch;
 mod history;

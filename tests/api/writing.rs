@@ -593,7 +593,7 @@ fn verdict(answer: &Answer) -> Result<(), Vec<(String, String)>> {
 #[tokio::test]
 async fn a_name_is_taken_by_all_or_by_none_and_read_back_under_its_slug() {
     let setting = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (cases, seed) = (setting("NAMES", 100), setting("NAMES_SEED", 20_261_124));
+    let (cases, seed) = (setting("NAMES", 150), setting("NAMES_SEED", 20_261_124));
     let app = glossary().await;
     let editor = Desk::of(&app, Role::Editor).await;
     let mut random = [0; 32];
