@@ -396,7 +396,7 @@ impl Intent {
         id: Uuid,
         current: &Stored<D>,
     ) -> Result<(), Error> {
-        let (needed, has) = (plan::required_role(D::KIND, current.is_public()), self.author.role);
+        let (needed, has) = (plan::required_role(D::KIND, current.document.is_public()), self.author.role);
         if has < needed {
             return Err(Error::Forbidden { needed, has });
         }

@@ -141,7 +141,9 @@ impl<D: Entity> Batch<D> {
                 deleted_at,
                 at,
             };
-            refusal.needs(required_role(D::KIND, row.was_public() || row.is_public()));
+            // In the trash as well: what was public will be so again.
+            let public_before = row.before.as_ref().is_some_and(|before| before.document.is_public());
+            refusal.needs(required_role(D::KIND, public_before || row.after.is_public()));
             check(edit, &row, names, refusal);
             let changed = row.before.as_ref().is_none_or(|before| {
                 before.document != row.after || before.deleted_at.is_some() != row.deleted_at.is_some()

@@ -311,6 +311,19 @@ async fn a_pair_that_only_a_contributors_draft_wrote_was_not_hers_to_delete() {
     assert_eq!(contributor.document("/terms/mine").await["related"], json!([]));
 }
 
+/// What had been public was the contributors' to change as soon as it was in the trash.
+#[tokio::test]
+async fn a_contributor_deleted_a_link_of_what_had_been_public() {
+    let app = glossary().await;
+    let (editor, contributor) = (Desk::of(&app, Role::Editor).await, Desk::of(&app, Role::Contributor).await);
+    contributor.post("/terms", &draft("mine")).await.ok();
+    editor.link("/terms/a/related/mine").await.ok();
+    editor.delete("/terms/a").await;
+    contributor.delete("/terms/mine/related/a").await.problem(403, "forbidden");
+    editor.restore("/terms/a").await.ok();
+    assert_eq!(editor.document("/terms/a").await["related"], json!(["mine"]));
+}
+
 #[tokio::test]
 async fn a_contributor_changes_no_member_of_what_is_public() {
     let app = glossary().await;
