@@ -57,6 +57,25 @@ macro_rules! operations {
                 .service(restore_revision);
         }
 
+        /// The document as it is read. Its schema has the document's own name: that of a generic type says what for.
+        pub struct Document;
+
+        impl PartialSchema for Document {
+            fn schema() -> RefOr<Schema> {
+                $document::<String>::schema()
+            }
+        }
+
+        impl ToSchema for Document {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($document).into()
+            }
+
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                $document::<String>::schemas(schemas);
+            }
+        }
+
         /// The document as `POST` and `PUT` take it: what is absent takes its default.
         pub struct $create;
 
@@ -111,7 +130,7 @@ macro_rules! operations {
             pub message: Option<String>,
             #[schema(value_type = String, format = DateTime)]
             pub at: Timestamp,
-            #[schema(value_type = $document<String>)]
+            #[schema(value_type = Document)]
             pub document: Value,
         }
 
@@ -243,7 +262,7 @@ macro_rules! operations {
             description = "The document as editors write it, with all of its own links, those to drafts and to what is in the \
                            trash too. Sent back unchanged it changes nothing.",
             params(("slug" = String, Path, description = "The slug, a former one, or the id.", example = $example, max_length = 100)),
-            responses((status = 200, description = "The document.", body = $document<String>), ViewErrors),
+            responses((status = 200, description = "The document.", body = Document), ViewErrors),
             security(("bearer" = ["viewer"]))
         )]
         #[get($whole)]

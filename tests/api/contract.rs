@@ -358,6 +358,15 @@ fn no_object_is_nullable() {
     }
 }
 
+/// The documents were called `TermDocument_String`: generators make types of the names.
+#[test]
+fn a_schema_was_called_by_the_type_that_made_it() {
+    let description = description();
+    for name in description["components"]["schemas"].as_object().unwrap().keys() {
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "{name}");
+    }
+}
+
 /// A client that is generated from the description was made to send an alias's kind, though the service has a default.
 #[test]
 fn what_has_a_default_may_be_left_out_of_a_list_s_item() {
