@@ -617,7 +617,7 @@ fn item_name(property: &RefOr<Schema>) -> Option<String> {
 }
 
 fn as_written(name: &str) -> String {
-    format!("{name}Write")
+    format!("{name}Create")
 }
 
 /// A document's schema as it is written whole: all but the `required` members may be absent or null.

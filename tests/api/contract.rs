@@ -373,7 +373,7 @@ fn what_has_a_default_may_be_left_out_of_a_list_s_item() {
     let schemas = &description()["components"]["schemas"];
     for document in ["TermCreate", "TermPatch"] {
         for (member, item, required) in
-            [("aliases", "AliasWrite", json!(["name"])), ("sources", "SourceWrite", json!(["title", "url"]))]
+            [("aliases", "AliasCreate", json!(["name"])), ("sources", "SourceCreate", json!(["title", "url"]))]
         {
             let reference = &schemas[document]["properties"][member]["items"]["$ref"];
             assert_eq!(*reference, format!("#/components/schemas/{item}"), "{document}");
