@@ -319,6 +319,25 @@ async fn if_none_match_star_only_creates() {
 }
 
 #[tokio::test]
+async fn of_two_who_only_create_at_once_one_is_refused() {
+    let app = glossary().await;
+    let editor = Desk::of(&app, Role::Editor).await;
+    for round in 0..5 {
+        let address = format!("/terms/n{round}/document");
+        let put = async |definition: &str| {
+            let document = with(published(&format!("n{round}")), "definition", definition);
+            editor.send(Method::PUT, &address, Some(&document), &[("if-none-match", "*")]).await
+        };
+        let (mine, theirs) = tokio::join!(put("Mine."), put("Theirs."));
+        let mut statuses = [mine.status.as_u16(), theirs.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 412]);
+        let kept = if mine.status == 201 { "Mine." } else { "Theirs." };
+        assert_eq!(app.get(&format!("/terms/n{round}")).await.ok()["definition"], kept);
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_nobody_has_is_no_address_to_create_at() {
     let app = glossary().await;
     let editor = Desk::of(&app, Role::Editor).await;
