@@ -92,19 +92,22 @@ pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Resu
     let mut rows = sqlx::query!(
         r#"
         select d.id as "id!", d.kind as "kind!", d.slug as "slug!", d.name as "name!", d.was_public as "was_public!",
-               d.deleted_at as "deleted_at!: Timestamp", r.author as deleted_by, d.version as "version!"
-          from ((select id, kind, slug, name, published_at is not null as was_public, deleted_at, revision_id, version from terms
+               d.deleted_at as "deleted_at!: Timestamp", r.author as "deleted_by!", r.version as "version!"
+          from ((select id, kind, slug, name, published_at is not null as was_public, deleted_at from terms
                   where deleted_at is not null and ($1::timestamptz is null or (deleted_at, id) < ($1, $2))
                   order by deleted_at desc, id desc limit $3)
                 union all
-                (select id, kind, slug, name, true, deleted_at, revision_id, version from categories
+                (select id, kind, slug, name, true, deleted_at from categories
                   where deleted_at is not null and ($1::timestamptz is null or (deleted_at, id) < ($1, $2))
                   order by deleted_at desc, id desc limit $3)
                 union all
-                (select id, kind, slug, name, published_at is not null, deleted_at, revision_id, version from companies
+                (select id, kind, slug, name, published_at is not null, deleted_at from companies
                   where deleted_at is not null and ($1::timestamptz is null or (deleted_at, id) < ($1, $2))
                   order by deleted_at desc, id desc limit $3)) d
-          join revisions r on r.id = d.revision_id
+          -- The newest revision may be another: what is in the trash loses links by others' writes.
+          join lateral (select author, version from revisions
+                         where entity = d.id and what = 'deleted'
+                         order by version desc limit 1) r on true
          order by d.deleted_at desc, d.id desc
          limit $3
         "#,

@@ -1,11 +1,13 @@
 //! The one write: what it takes, what it refuses, what it leaves behind.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
 use termbase::{
     editorial::{self, Edit},
     error::{Error, Fault},
     http::slug::Slug,
+    tokens::Role,
 };
 use uuid::Uuid;
 
@@ -564,4 +566,23 @@ async fn one_entity_is_written_once_a_time() {
     let again = || term_again(applied[1].id, &with("a", "definition", json!("Other.")));
     let (faults, _) = refusal(&app, vec![again(), again()]).await;
     assert_eq!(codes(&faults), [("/1", "duplicate")]);
+}
+
+/// Another's write may take a link out of what is in the trash, which deletes it no second time.
+#[tokio::test]
+async fn the_trash_names_who_deleted_something_that_was_written_there() {
+    let app = TestApp::empty().await;
+    let applied = app
+        .write(vec![category(&json!({"name": "C"})), term(&with("a", "related", json!(["b"]))), term(&t("b"))])
+        .await
+        .unwrap();
+    let (editor, admin) = (app.token(Role::Editor).await, app.token(Role::Admin).await);
+    for slug in ["b", "a"] {
+        let deleted = app.send(Method::DELETE, &format!("/terms/{slug}"), Some(&editor), None, &[]).await;
+        assert_eq!(deleted.status, 204);
+    }
+    let purge = format!("/trash/{}", applied[2].id);
+    assert_eq!(app.send(Method::DELETE, &purge, Some(&admin), None, &[]).await.status, 204);
+    let trash = app.send(Method::GET, "/trash", Some(&admin), None, &[]).await.json();
+    assert_eq!((&trash["items"][0]["deleted_by"], &trash["items"][0]["version"]), (&json!("test editor"), &json!(2)));
 }
