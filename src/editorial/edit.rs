@@ -287,8 +287,10 @@ pub async fn delete_pair<D: Entity>(
             };
             intent.check(state, write, id, &current).await?;
             let mut edits = vec![rewritten(id, &current, |document| unlinked(document, member, other))?];
-            // Where the other side wrote nothing, there is nothing of it to change, and nobody's leave to ask.
-            if let Some(other_side) = both.remove(&other).filter(|side| is_linked(side, member, id)) {
+            // A side that has not written the link gives up nothing, so nobody needs the right to change it.
+            if let Some(other_side) = both.remove(&other)
+                && is_linked(&other_side, member, id)?
+            {
                 edits.push(rewritten(other, &other_side, |document| unlinked(document, member, id))?);
             }
             // The other side may be in the trash: its link is as real.
@@ -306,6 +308,11 @@ pub async fn delete_pair<D: Entity>(
 fn is_linked<D: Entity>(stored: &Stored<D>, member: &str, other: Uuid) -> bool {
     let document = serde_json::to_value(stored.document.shown(&Names::default())).unwrap_or_default();
     document.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other)))
+}
+
+fn is_linked<D: Entity>(current: &Stored<D>, member: &str, other: Uuid) -> Result<bool, Error> {
+    let document = serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)?;
+    Ok(document.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other))))
 }
 
 /// A document whose references are ids, without one of them.

@@ -586,3 +586,20 @@ async fn the_trash_names_who_deleted_something_that_was_written_there() {
     let trash = app.send(Method::GET, "/trash", Some(&admin), None, &[]).await.json();
     assert_eq!((&trash["items"][0]["deleted_by"], &trash["items"][0]["version"]), (&json!("test editor"), &json!(2)));
 }
+
+/// The pair goes from both documents, but only who wrote a link has something to give up.
+#[tokio::test]
+async fn a_contributor_may_remove_his_own_link_to_what_is_public() {
+    let app = TestApp::empty().await;
+    let mut draft = with("a", "related", json!(["b"]));
+    draft["status"] = json!("draft");
+    app.write(vec![category(&json!({"name": "C"})), term(&draft), term(&t("b"))]).await.unwrap();
+    let contributor = app.token(Role::Contributor).await;
+    let pair = async |method| app.send(method, "/terms/a/related/b", Some(&contributor), None, &[]).await.status;
+    assert_eq!(pair(Method::DELETE).await, 200);
+    assert_eq!(pair(Method::PUT).await, 200);
+    // What the editors wrote at the other end is theirs.
+    let editor = app.token(Role::Editor).await;
+    assert_eq!(app.send(Method::PUT, "/terms/b/related/a", Some(&editor), None, &[]).await.status, 200);
+    assert_eq!(pair(Method::DELETE).await, 403);
+}
