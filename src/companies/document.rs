@@ -337,11 +337,10 @@ impl Entity for CompanyDocument<Uuid> {
         }
         if was != is {
             touched.key("categories".into());
-        }
-        if was != is {
-            // Under its id it answered as what never existed; and so did the list that it narrows.
-            touched.key(format!("slug:company/{id}"));
+            // Lists of its terms can be asked for while it is public.
             touched.key(format!("company:{id}/terms"));
+            // Under its id it answered as what never existed.
+            touched.key(format!("slug:company/{id}"));
         }
         if listed && row.before.is_some() {
             // A term's page shows its first companies by name: another name may bring it in, or push it out.

@@ -305,11 +305,6 @@ pub async fn delete_pair<D: Entity>(
     Err(Error::Overtaken)
 }
 
-fn is_linked<D: Entity>(stored: &Stored<D>, member: &str, other: Uuid) -> bool {
-    let document = serde_json::to_value(stored.document.shown(&Names::default())).unwrap_or_default();
-    document.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other)))
-}
-
 fn is_linked<D: Entity>(current: &Stored<D>, member: &str, other: Uuid) -> Result<bool, Error> {
     let document = serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)?;
     Ok(document.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other))))

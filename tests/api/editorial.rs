@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
 use termbase::{
-    editorial::{self, Edit},
+    editorial::{self, Edit, Kind},
     error::{Error, Fault},
     http::slug::Slug,
     tokens::Role,
@@ -491,6 +491,16 @@ async fn an_address_by_id_is_touched_when_its_entity_is_published() {
     let published = json!({"name": "K", "status": "published"});
     let edits = vec![term_again(applied[1].id, &t("a")), company_again(applied[2].id, &published)];
     stale_check(&app, &[&paths[0], &paths[1]], edits).await;
+}
+
+#[tokio::test]
+async fn lists_of_what_is_deleted_are_touched() {
+    let app = TestApp::empty().await;
+    let k = json!({"name": "K", "status": "published", "categories": ["d"]});
+    let applied = app.write(vec![category(&json!({"name": "D"})), company(&k)]).await.unwrap();
+    let of_category = ["/terms?category=d", "/companies?category=d"];
+    stale_check(&app, &of_category, vec![Edit::Delete(Kind::Category, applied[0].id)]).await;
+    stale_check(&app, &["/terms?company=k"], vec![Edit::Delete(Kind::Company, applied[1].id)]).await;
 }
 
 #[tokio::test]
