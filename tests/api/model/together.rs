@@ -1,5 +1,5 @@
-//! Random writes against everything that reads: a public answer that differs before and after a write has a key that the
-//! write touched. Otherwise a cache would keep it for ever.
+//! Several documents in one write, as files are brought in, and more companies than a term's page shows: a public answer
+//! that differs before and after it has a key that it touched.
 //!
 //! `MODEL_SEED` and `MODEL_WRITES` repeat a run, or make a longer one.
 
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use termbase::{editorial::Edit, error::Error};
 use uuid::Uuid;
 
-use crate::support::{Answer, TestApp, category, category_again, company, company_again, term, term_again};
+use super::{Random, keys::shown, setting};
+use crate::support::{TestApp, category, category_again, company, company_again, term, term_again};
 
 const CATEGORIES: usize = 4;
 /// More than a term's page shows.
@@ -18,11 +19,10 @@ const TERMS: usize = 6;
 
 #[tokio::test]
 async fn what_a_write_changes_is_what_it_touches() {
-    let setting = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let seed = setting("MODEL_SEED", 20_261_124);
+    let seed = setting("MODEL_SEED").unwrap_or(20_261_124);
     let app = TestApp::empty().await;
     let mut model = Model::begin(&app, seed).await;
-    for number in 0..setting("MODEL_WRITES", 25) {
+    for number in 0..setting("MODEL_WRITES").unwrap_or(25) {
         let paths = model.paths();
         let mut before = BTreeMap::new();
         for path in &paths {
@@ -43,16 +43,6 @@ async fn what_a_write_changes_is_what_it_touches() {
             }
         }
     }
-}
-
-/// What a client sees, less what may be a minute old: the suggestions.
-fn shown(answer: &Answer) -> (u16, Option<String>, Value) {
-    let location = answer.headers.get("location").map(|location| location.to_str().unwrap().to_owned());
-    let mut body: Value = serde_json::from_slice(&answer.bytes).unwrap_or_default();
-    if answer.status.is_client_error() {
-        body = json!(body["code"]);
-    }
-    (answer.status.as_u16(), location, body)
 }
 
 /// One entity: its id, and the document that was written last.
@@ -87,7 +77,7 @@ impl Model {
         };
         let term_rest = json!({"definition": "D.", "category": "c0", "status": "draft"});
         Model {
-            random: Random(seed | 1),
+            random: Random::new(seed),
             categories: made(documents(CATEGORIES, "c", json!({})), category).await,
             companies: made(documents(COMPANIES, "k", json!({"status": "draft"})), company).await,
             terms: made(documents(TERMS, "t", term_rest), term).await,
@@ -185,8 +175,8 @@ impl Model {
         document[member] = match member {
             "status" => json!("published"),
             "slug" => json!(format!("k{index}-{}", self.random.below(3))),
-            "name" => json!(format!("{}k{index}", self.random.letter())),
-            "categories" => self.random.some(&self.categories, 3),
+            "name" => json!(format!("{}k{index}", letter(&mut self.random))),
+            "categories" => some(&mut self.random, &self.categories, 3),
             _ => json!(["US", "DE"][self.random.below(2)]),
         };
         (format!("company {member}"), document)
@@ -211,11 +201,11 @@ impl Model {
         document[member] = match member {
             "status" => json!(["published", "published", "deprecated"][self.random.below(3)]),
             "slug" => json!(format!("t{index}-{}", self.random.below(3))),
-            "name" => json!(format!("{}t{index}", self.random.letter())),
+            "name" => json!(format!("{}t{index}", letter(&mut self.random))),
             "category" => json!(self.categories[self.random.below(CATEGORIES)].id),
-            "related" | "broader" => self.random.some(&self.terms, 3),
-            "replaced_by" => self.random.some(&self.terms, 2),
-            "companies" => self.random.some(&self.companies, COMPANIES),
+            "related" | "broader" => some(&mut self.random, &self.terms, 3),
+            "replaced_by" => some(&mut self.random, &self.terms, 2),
+            "companies" => some(&mut self.random, &self.companies, COMPANIES),
             "aliases" => {
                 let kind = ["acronym", "hidden", "synonym"][self.random.below(3)];
                 json!([{"name": format!("X{}", self.random.below(5)), "kind": kind}])
@@ -229,25 +219,13 @@ impl Model {
     }
 }
 
-/// Marsaglia's xorshift.
-struct Random(u64);
+fn letter(random: &mut Random) -> char {
+    char::from(b'a' + u8::try_from(random.below(26)).unwrap())
+}
 
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from((self.0 >> 11) % bound as u64).unwrap()
-    }
-
-    fn letter(&mut self) -> char {
-        char::from(b'a' + u8::try_from(self.below(26)).unwrap())
-    }
-
-    /// Some of the entities, by id.
-    fn some(&mut self, entities: &[Entity], most: usize) -> Value {
-        let count = self.below(most + 1);
-        let ids: BTreeSet<Uuid> = (0..count).map(|_| entities[self.below(entities.len())].id).collect();
-        json!(ids)
-    }
+/// Some of the entities, by id.
+fn some(random: &mut Random, entities: &[Entity], most: usize) -> Value {
+    let count = random.below(most + 1);
+    let ids: BTreeSet<Uuid> = (0..count).map(|_| random.pick(entities).id).collect();
+    json!(ids)
 }
