@@ -6,12 +6,11 @@
     reason = "a test that fails is to stop here"
 )]
 
-mod support;
-
 mod categories;
 mod cluster;
 mod companies;
 mod contract;
+mod crashes;
 mod desk;
 mod documents;
 mod drafts;
@@ -27,6 +26,7 @@ mod preconditions;
 mod schema;
 mod serve;
 mod settings;
+mod support;
 mod terms;
 mod tokens;
 mod trash;

@@ -29,10 +29,10 @@ use crate::{
     support::{Answer, Content, Database, PROGRAM, client},
 };
 
-const DEADLINE: Duration = Duration::from_mins(1);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 /// Shorter than every patience of the program's own.
-const AT_ONCE: Duration = Duration::from_secs(20);
-const TOKEN: &str = "tb_0123456789abcdefghijklmnopqrstuv";
+pub const AT_ONCE: Duration = Duration::from_secs(20);
+pub const TOKEN: &str = "tb_0123456789abcdefghijklmnopqrstuv";
 
 // The private database.
 
@@ -592,16 +592,16 @@ async fn a_wrong_token_is_refused_with_what_would_pass() {
 }
 
 /// A process of the program, killed with this value.
-struct Termbase {
+pub struct Termbase {
     child: Child,
     pid: u32,
     lines: mpsc::UnboundedReceiver<String>,
     /// Every line that was read, of both outputs.
-    said: Vec<String>,
+    pub said: Vec<String>,
 }
 
 impl Termbase {
-    fn serve(folder: &Folder, variables: &[(&str, &str)]) -> Self {
+    pub fn serve(folder: &Folder, variables: &[(&str, &str)]) -> Self {
         Self::start(folder, &[], variables)
     }
 
@@ -630,16 +630,16 @@ impl Termbase {
     }
 
     /// Waits until it serves, and returns where.
-    async fn address(&mut self) -> String {
+    pub async fn address(&mut self) -> String {
         self.line("listens on").await.split_once("listens on ").unwrap().1.to_owned()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid.try_into().unwrap()), signal).unwrap();
     }
 
     /// Waits for the end, and reads what is left.
-    async fn end(&mut self, limit: Duration) -> Option<i32> {
+    pub async fn end(&mut self, limit: Duration) -> Option<i32> {
         let status = timeout(limit, self.child.wait()).await;
         let Ok(status) = status else { panic!("it does not end: {:?}", self.said) };
         while let Ok(Some(line)) = timeout(DEADLINE, self.lines.recv()).await {
@@ -648,7 +648,7 @@ impl Termbase {
         status.unwrap().code()
     }
 
-    async fn stop(&mut self, signal: Signal) -> Option<i32> {
+    pub async fn stop(&mut self, signal: Signal) -> Option<i32> {
         self.signal(signal);
         self.end(DEADLINE).await
     }
@@ -703,7 +703,7 @@ async fn terms(address: &str) -> Answer {
 }
 
 /// The same, as soon as another server than this one gives it. Until then the answer is the old one, or 503.
-async fn serves_again(address: &str, folder: &Folder, server: Pid) -> Answer {
+pub async fn serves_again(address: &str, folder: &Folder, server: Pid) -> Answer {
     let again = async {
         loop {
             let is_another = folder.find_server().is_some_and(|found| found != server);
@@ -719,7 +719,7 @@ async fn serves_again(address: &str, folder: &Folder, server: Pid) -> Answer {
 }
 
 /// The database of the private cluster that runs in a folder.
-fn private(folder: &Folder) -> PgConnectOptions {
+pub fn private(folder: &Folder) -> PgConnectOptions {
     let options = PgConnectOptions::new_without_pgpass().socket(folder.place().socket_dir());
     options.username(session::USER).database(session::DATABASE)
 }
@@ -752,15 +752,17 @@ impl Held {
 }
 
 /// Waits until somebody waits for a lock in this database.
-async fn until_locked(connection: &mut PgConnection) {
+pub async fn until_locked(connection: &mut PgConnection) {
     // Not `pg_stat_activity`: within a transaction, such as that of the lock's holder, it stays as at the first look.
-    let waiting = "select count(*) from pg_locks where not granted \
-                   and database = (select oid from pg_database where datname = current_database())";
+    // Who waits for a row waits for the transaction that holds it, which belongs to no database: so by what it holds.
+    let waiting = "select count(*) from pg_locks waiting where not granted and exists (\
+                       select from pg_locks held where held.pid = waiting.pid \
+                          and held.database = (select oid from pg_database where datname = current_database()))";
     let locked = async { while count(connection, waiting).await == 0 {} };
     timeout(DEADLINE, locked).await.expect("somebody who waits for the lock");
 }
 
-async fn count(connection: &mut PgConnection, query: &'static str) -> i64 {
+pub async fn count(connection: &mut PgConnection, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
 }
 

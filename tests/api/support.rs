@@ -56,6 +56,11 @@ pub fn cluster() -> &'static Cluster {
     })
 }
 
+/// A number from the environment, for a longer run by hand.
+pub fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
 /// FNV-1a: names folders and databases; `std`'s hashers may differ from build to build.
 pub fn fingerprint(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
