@@ -60,7 +60,7 @@ async fn main() {
         drain_timeout: Duration::ZERO,
         workers: 1,
     };
-    let state = State { database: pool, clock: Clock::system(), http, log_id };
+    let state = State::new(pool, Clock::system(), http, log_id);
 
     let edits = glossary(terms);
     let before = resident_mib("VmRSS");

@@ -130,7 +130,7 @@ pub async fn token(config: Config, command: tokens::Command) -> Result<(), Box<d
     base.migrate(&database).await?;
     let pool = postgres::pool(base.options().clone(), 1);
     let log_id = postgres::log_id(&pool).await?;
-    let state = State { database: pool, clock: Clock::system(), http, log_id };
+    let state = State::new(pool, Clock::system(), http, log_id);
     let done = tokens::run(command, &state).await;
     state.database.close().await;
     done
@@ -177,7 +177,7 @@ impl Content {
         }
         let pool = postgres::pool(options, database.connections);
         let log_id = postgres::log_id(&pool).await?;
-        let state = Data::new(State { database: pool, clock: Clock::system(), http, log_id });
+        let state = Data::new(State::new(pool, Clock::system(), http, log_id));
         let rendered = terms::render_again(&state).await?;
         if rendered > 0 {
             say(&format!("rendered {rendered} bodies anew"));

@@ -1,21 +1,24 @@
 //! [`State`]: what every handler may use.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::http::header::HeaderValue;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
 use crate::{changes::Position, clock::Clock};
 
-/// What every handler may use. Nothing in it changes: what does is in Postgres.
+/// What every handler may use. Nothing in it that is served changes: what does is in Postgres.
 pub struct State {
     pub database: PgPool,
     pub clock: Clock,
     pub http: HttpSettings,
     /// The log that positions belong to; read once, since a restored database is another start.
     pub log_id: Uuid,
+    /// One permit for each connection that may be writing at a time.
+    pub(crate) writers: Arc<Semaphore>,
 }
 
 /// How answers are sent.
@@ -70,6 +73,16 @@ impl Origins {
 }
 
 impl State {
+    /// Writers get three quarters of the pool: they wait for each other, at the head of the log above all, and reading
+    /// is to go on meanwhile.
+    #[must_use]
+    pub fn new(database: PgPool, clock: Clock, http: HttpSettings, log_id: Uuid) -> Self {
+        let connections = database.options().get_max_connections();
+        let writers = connections.saturating_sub((connections / 4).max(1)).max(1);
+        let writers = Arc::new(Semaphore::new(usize::try_from(writers).unwrap_or(1)));
+        State { database, clock, http, log_id, writers }
+    }
+
     /// A place in this database's log.
     #[must_use]
     pub fn position(&self, number: i64) -> Position {

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::{
@@ -21,6 +22,7 @@ use crate::{
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Error, Fault},
+    postgres,
     state::State,
     terms::TermDocument,
     tokens::Author,
@@ -41,6 +43,8 @@ pub struct Write {
     pending: Vec<Pending>,
     renames: Vec<(Kind, Uuid, String)>,
     reset: bool,
+    /// One of the connections that may be writing; it goes back with the transaction.
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A change that waits for its position.
@@ -112,8 +116,10 @@ impl Write {
     /// says what it may do).
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the database does not answer.
+    /// [`Error::Unavailable`] where the database does not answer, or the others who write are too many.
     pub async fn open(state: &State, author: &Author, message: Option<&str>) -> Result<Self, Error> {
+        let permit = tokio::time::timeout(postgres::PATIENCE, state.writers.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) };
         let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
         // The mark that the guard trigger looks for; the time that a statement of a large file may take, and that it may
         // wait for another's rows; and the time after which a session that froze gives its rows back.
@@ -136,6 +142,7 @@ impl Write {
             pending: Vec::new(),
             renames: Vec::new(),
             reset: false,
+            _permit: permit,
         })
     }
 

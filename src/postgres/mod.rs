@@ -27,6 +27,9 @@ static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!(
 /// How long one attempt to connect may take: a host that swallows what is sent to it would hold us for minutes.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How long a request waits at most for a connection.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
 const IDLE_UNASKED: Duration = Duration::from_millis(500);
 
 /// A pool of at most `connections`. All are opened at once and kept, by the runtime that calls this: a connection's
@@ -35,7 +38,7 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .min_connections(connections)
-        .acquire_timeout(Duration::from_secs(2))
+        .acquire_timeout(PATIENCE)
         // A connection that was used a moment ago is not asked first whether it lives: that would be a second round
         // trip for each page. One that lay idle is, so that a restart of Postgres costs no request its answer.
         .test_before_acquire(false)

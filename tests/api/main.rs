@@ -30,4 +30,5 @@ mod support;
 mod terms;
 mod tokens;
 mod trash;
+mod writers;
 mod writing;

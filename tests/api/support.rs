@@ -201,12 +201,9 @@ async fn template(content: Content) -> String {
         postgres::migrate(&options(&draft)).await.unwrap();
         if let Content::Samples = content {
             let pool = postgres::pool(options(&draft), 2);
-            let state = State {
-                database: pool.clone(),
-                clock: clock_from(datetime!(2026-11-24 12:00 UTC)),
-                http: http_settings(),
-                log_id: postgres::log_id(&pool).await.unwrap(),
-            };
+            let log_id = postgres::log_id(&pool).await.unwrap();
+            let clock = clock_from(datetime!(2026-11-24 12:00 UTC));
+            let state = State::new(pool.clone(), clock, http_settings(), log_id);
             samples::load(&state).await.unwrap();
             pool.close().await;
         }
@@ -243,10 +240,14 @@ impl TestApp {
     }
 
     pub async fn start(content: Content, http: HttpSettings) -> Self {
-        let database = Database::create(content).await;
-        let pool = postgres::pool(database.options(), 3);
+        TestApp::serve(Database::create(content).await, http, 3).await
+    }
+
+    /// On a database that was made before, with a pool of so many connections.
+    pub async fn serve(database: Database, http: HttpSettings, connections: u32) -> Self {
+        let pool = postgres::pool(database.options(), connections);
         let log_id = postgres::log_id(&pool).await.unwrap();
-        let state = Data::new(State { database: pool, clock: clock(), http, log_id });
+        let state = Data::new(State::new(pool, clock(), http, log_id));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = app::serve(state.clone(), listener).unwrap();
