@@ -145,6 +145,7 @@ pub async fn put<D: Entity>(
     only_new: IfNoneMatchAny,
     document: &Value,
 ) -> Result<Answer, Error> {
+    let mut refused = None;
     for _ in 0..ATTEMPTS {
         let slug = match (locate(state, D::KIND, address, true, false).await, &address.segment) {
             (Ok(Located::Moved(answer)), _) => return Ok(answer),
@@ -154,7 +155,10 @@ pub async fn put<D: Entity>(
                 let replaced = |current: Value| with_slug(document, current.get("slug"));
                 return rewrite::<D>(state, address, intent, replaced).await;
             }
-            (Err(Error::NoEntity { .. }), Segment::Slug(slug)) => json!(slug.as_str()),
+            (Err(Error::NoEntity { .. }), Segment::Slug(slug)) => match refused {
+                Some(error) => return Err(error),
+                None => json!(slug.as_str()),
+            },
             (Err(error), _) => return Err(error),
         };
         if intent.if_match != IfMatch::Absent {
@@ -172,8 +176,8 @@ pub async fn put<D: Entity>(
             make::<D>(write, written.clone()).await
         });
         match made.await {
-            // Somebody has made it meanwhile.
-            Err(Error::Refused { faults, .. }) if faults.iter().any(|fault| fault.code == "slug_taken") => {}
+            // The slug or the name is taken, perhaps by who has made it meanwhile: then the next look finds it.
+            Err(error @ Error::Refused { .. }) => refused = Some(error),
             Err(error) => return Err(error),
             Ok((id, _)) => return created::<D>(state, id).await,
         }

@@ -586,6 +586,24 @@ async fn a_request_that_failed_leaves_its_key_free() {
     assert_eq!(post(t("new")).await.header("idempotency-replayed"), "true");
 }
 
+#[tokio::test]
+async fn of_twenty_who_put_a_new_document_one_creates_it() {
+    let (app, _) = glossary(&[]).await;
+    let token = app.token(Role::Editor).await;
+    for number in 0..6 {
+        let (headers, others) = if number % 2 == 0 { (&[("if-none-match", "*")][..], 412) } else { (&[][..], 200) };
+        let (path, document) = (format!("/terms/a{number}/document"), t(&format!("a{number}")));
+        let puts = (0..20).map(|_| send_until_done(&app, Method::PUT, &path, &token, Some(&document), headers));
+        let mut statuses: Vec<u16> = join_all(puts).await.iter().map(|answer| answer.status.as_u16()).collect();
+        statuses.sort_unstable_by_key(|status| (*status != 201, *status));
+        let mut expected = vec![others; 20];
+        expected[0] = 201;
+        assert_eq!(statuses, expected, "{path}");
+        assert_eq!(app.get(&format!("/terms/a{number}")).await.json()["version"], 1);
+    }
+    assert_whole(&mut app.database.connect().await).await;
+}
+
 // Two that exclude each other.
 
 const ORPHANS: &str = "select count(*) from terms t join categories c on c.id = t.category_id
