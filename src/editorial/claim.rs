@@ -32,7 +32,12 @@ pub(super) async fn claim_slugs<D: Entity>(
         };
         want.slug = asked.or(before.get(&want.id).map(|stored| &stored.slug)).cloned();
     }
-    let asked: Vec<&str> = wanted.iter().filter_map(|want| want.slug.as_ref()).map(Slug::as_str).collect();
+    // What keeps its slug has it, and need not ask.
+    let asked: Vec<&str> = wanted
+        .iter()
+        .filter_map(|want| want.slug.as_ref().filter(|slug| before.get(&want.id).is_none_or(|b| b.slug != **slug)))
+        .map(Slug::as_str)
+        .collect();
     let taken = taken(conn, D::KIND, &asked).await?;
     let mut claimed: HashMap<Slug, Uuid> = HashMap::new();
     for want in wanted.iter() {
@@ -88,6 +93,9 @@ async fn taken(
     kind: Kind,
     slugs: &[&str],
 ) -> Result<HashMap<String, (Uuid, String)>, sqlx::Error> {
+    if slugs.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         r#"
         select h.slug, h.entity, coalesce(t.name, c.name, k.name) as "name!"
@@ -113,6 +121,7 @@ pub(super) async fn claim_names<D: Entity>(
     refusal: &mut Refusal,
 ) -> Result<(), Error> {
     let mut claims: Vec<(usize, &Name)> = Vec::new();
+    let mut keys: Vec<&str> = Vec::new();
     for want in &batch.wanted {
         let before = batch.before.get(&want.id);
         let name = match (&want.change, before) {
@@ -121,27 +130,15 @@ pub(super) async fn claim_names<D: Entity>(
             (Change::Document(written), _) => Some(D::written_name(written)),
             (Change::Restore, before) => before.map(|before| before.document.name()),
         };
-        claims.extend(name.map(|name| (want.edit, name)));
+        let Some(name) = name else { continue };
+        claims.push((want.edit, name));
+        // What keeps its name has it, and need not ask.
+        let held = before.filter(|before| before.deleted_at.is_none()).map(|before| before.document.name().key());
+        if held != Some(name.key()) {
+            keys.push(name.key());
+        }
     }
-    // Names that this write gives up are free, and those of what it writes are compared below.
-    let ids: Vec<Uuid> = batch.wanted.iter().map(|want| want.id).collect();
-    let keys: Vec<&str> = claims.iter().map(|(_, name)| name.key()).collect();
-    let rows = sqlx::query!(
-        r#"
-        select t.name_key as "name_key!", t.slug as "slug!", t.name as "name!" from terms t
-         where $1 = 'term' and t.deleted_at is null and t.name_key = any($2) and t.id <> all($3)
-        union all
-        select c.name_key, c.slug, c.name from categories c
-         where $1 = 'category' and c.deleted_at is null and c.name_key = any($2) and c.id <> all($3)
-        "#,
-        D::KIND.as_str(),
-        &keys as &[&str],
-        &ids
-    )
-    .fetch_all(conn)
-    .await?;
-    let held: HashMap<String, (String, String)> =
-        rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect();
+    let held = if keys.is_empty() { HashMap::new() } else { held(conn, batch, &keys).await? };
     let mut seen = HashSet::new();
     for (edit, name) in claims {
         if let Some((slug, holder)) = held.get(name.key()) {
@@ -156,4 +153,29 @@ pub(super) async fn claim_names<D: Entity>(
         }
     }
     Ok(())
+}
+
+/// Who holds these names, and under which slug. Names that this write gives up are free; those of what it writes are
+/// compared with each other.
+async fn held<D: Entity>(
+    conn: &mut PgConnection,
+    batch: &Batch<D>,
+    keys: &[&str],
+) -> Result<HashMap<String, (String, String)>, sqlx::Error> {
+    let ids: Vec<Uuid> = batch.wanted.iter().map(|want| want.id).collect();
+    let rows = sqlx::query!(
+        r#"
+        select t.name_key as "name_key!", t.slug as "slug!", t.name as "name!" from terms t
+         where $1 = 'term' and t.deleted_at is null and t.name_key = any($2) and t.id <> all($3)
+        union all
+        select c.name_key, c.slug, c.name from categories c
+         where $1 = 'category' and c.deleted_at is null and c.name_key = any($2) and c.id <> all($3)
+        "#,
+        D::KIND.as_str(),
+        keys as &[&str],
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.name_key, (row.slug, row.name))).collect())
 }

@@ -4,6 +4,7 @@
 //! validation, whichever way a document comes. What goes out is the page, read after the commit.
 
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Edit, Entity, Names, Stored, Target, Which, Write, diff, history, plan, write};
@@ -289,7 +290,7 @@ pub async fn delete_pair<D: Entity>(
             let Some(current) = both.remove(&id).filter(|current| current.deleted_at.is_none()) else {
                 return Ok(false);
             };
-            intent.check(state, write, id, &current).await?;
+            intent.check(state, write.connection(), id, &current).await?;
             let mut edits = vec![rewritten(id, &current, |document| unlinked(document, member, other))?];
             // A side that has not written the link gives up nothing, so nobody needs the right to change it.
             if let Some(other_side) = both.remove(&other)
@@ -365,9 +366,16 @@ async fn on_current<D: Entity>(
             Located::Moved(answer) => return Ok(Done::Moved(answer)),
             Located::Here(id) => id,
         };
+        if let IfMatch::Revisions(_) = intent.if_match {
+            // A revision that has passed never comes back, so who comes too late need not wait for the lock to hear it.
+            let mut connection = state.database.acquire().await?;
+            if let Some(current) = D::load(&mut connection, &[id]).await?.remove(&id) {
+                intent.check(state, &mut connection, id, &current).await?;
+            }
+        }
         let (written, position) = write(state, &intent.author, intent.message.as_deref(), async |write| {
             let Some(current) = hold::<D>(write, id, trash).await? else { return Ok(false) };
-            intent.check(state, write, id, &current).await?;
+            intent.check(state, write.connection(), id, &current).await?;
             let edits: Vec<Edit> = edit(id, &current)?.into_iter().collect();
             write.apply(edits).await?;
             Ok(true)
@@ -398,7 +406,7 @@ impl Intent {
     pub(crate) async fn check<D: Entity>(
         &self,
         state: &State,
-        write: &mut Write,
+        conn: &mut PgConnection,
         id: Uuid,
         current: &Stored<D>,
     ) -> Result<(), Error> {
@@ -413,23 +421,22 @@ impl Intent {
         if self.if_match.matches(current.revision_id) {
             return Ok(());
         }
-        Err(stale(write, id, current, &self.if_match).await?)
+        Err(stale(conn, id, current, &self.if_match).await?)
     }
 }
 
 /// The current version, its author, and what has changed since the one that the request builds on.
 async fn stale<D: Entity>(
-    write: &mut Write,
+    conn: &mut PgConnection,
     id: Uuid,
     current: &Stored<D>,
     if_match: &IfMatch,
 ) -> Result<Error, Error> {
-    let conn = write.connection();
-    let newest = history::version(conn, id, current.version).await?;
+    let newest = history::version(&mut *conn, id, current.version).await?;
     let by = newest.map(|newest| format!(", written by {} at {}", newest.revision.author, newest.revision.at));
     let by = by.unwrap_or_default();
     let known = match if_match {
-        IfMatch::Revisions(revisions) => history::latest_of(conn, id, revisions).await?,
+        IfMatch::Revisions(revisions) => history::latest_of(&mut *conn, id, revisions).await?,
         IfMatch::Absent | IfMatch::Any => None,
     };
     let mut faults = Vec::new();

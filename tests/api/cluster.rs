@@ -183,7 +183,8 @@ fn a_supervisor_killed_at_its_start_is_started_again() {
     folder.assert_ends();
     std::thread::scope(|scope| {
         let attached = scope.spawn(|| folder.attach());
-        wait_for("a supervisor", || !folder.lock_is_free());
+        // It takes the lock before it writes who it is.
+        wait_for("a supervisor", || !folder.lock_is_free() && folder.find_supervisor().is_some());
         let _ = kill(folder.supervisor(), Signal::SIGKILL);
         let cluster = attached.join().unwrap();
         // The kill may have come just after the server's first answer: then its user is told.
@@ -499,12 +500,17 @@ impl Folder {
         self.find_server().expect("a server")
     }
 
+    fn find_supervisor(&self) -> Option<Pid> {
+        first_line_pid(&self.place().supervisor_lock())
+    }
+
     pub fn supervisor(&self) -> Pid {
-        first_line_pid(&self.place().supervisor_lock()).expect("a supervisor")
+        self.find_supervisor().expect("a supervisor")
     }
 
     fn lock_is_free(&self) -> bool {
-        fs::File::open(self.place().supervisor_lock()).unwrap().try_lock_shared().is_ok()
+        // A file that is not there yet was never locked.
+        fs::File::open(self.place().supervisor_lock()).map_or(true, |file| file.try_lock_shared().is_ok())
     }
 
     fn answers(&self) -> bool {
