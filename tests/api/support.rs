@@ -216,7 +216,10 @@ async fn template(content: Content) -> String {
 pub fn client() -> reqwest::Client {
     // It may be there already: one for the whole process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    // The server closes a connection that was idle for five seconds; a request that meets the closing fails.
+    let idle = Duration::from_secs(1);
+    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    builder.pool_idle_timeout(idle).build().unwrap()
 }
 
 /// The product, answering on a port of its own.

@@ -44,7 +44,12 @@ async fn random_writes_leave_what_a_plain_model_says() {
     let mut sequences = stream::iter(first..first + count.unwrap_or(100))
         .map(async |seed| (seed, Sequence::random(seed, &keys).await))
         .buffer_unordered(AT_ONCE);
+    let mut done = 0;
     while let Some((seed, result)) = sequences.next().await {
+        done += 1;
+        if count.is_some() && done % 100 == 0 {
+            eprintln!("{done} sequences");
+        }
         if let Err(failure) = result {
             eprintln!("seed {seed}, operation {}: {}\nshortening …", failure.operations.len(), failure.message);
             let Failure { operations, message, .. } = shorten(failure).await;
@@ -72,7 +77,8 @@ struct Failure {
 /// fails.
 async fn shorten(mut failure: Failure) -> Failure {
     // Again, with a look after each operation: it may have been wrong before it was looked at.
-    if let Err(earlier) = Sequence::repeat(&failure.operations, failure.look).await {
+    let everything = Look { reads: true, ..failure.look };
+    if let Err(earlier) = Sequence::repeat(&failure.operations, everything).await {
         failure = earlier;
     }
     let mut attempts = 0..ATTEMPTS;
@@ -172,12 +178,13 @@ impl Sequence {
 
     async fn step(&mut self, operation: &Operation, look: Look, keys: &Keys) -> Result<(), (String, Look)> {
         let before = if look.keys { Some(keys.before(&self.app, &self.state, &self.pool).await) } else { None };
-        let at_reads = |message| (message, Look { reads: true, keys: false });
-        keys.answered(self.write(operation).await.map_err(at_reads)?);
+        let answered = self.write(operation).await;
+        keys.answered(answered.map_err(|message| (message, Look { reads: false, keys: false }))?);
         if let Some(before) = before {
             let at_keys = |message| (message, Look { reads: false, keys: true });
             keys.after(&self.app, operation, before).await.map_err(at_keys)?;
         }
+        let at_reads = |message| (message, Look { reads: true, keys: false });
         if look.reads { self.compare().await.map_err(at_reads) } else { Ok(()) }
     }
 
