@@ -107,7 +107,7 @@ fn require(has: Role, needed: Role) -> Result<(), u16> {
     if has < needed { Err(403) } else { Ok(()) }
 }
 
-/// What readers see, before or after, is the editors'; and all categories are.
+/// What readers see, before or after, is the editors', in the trash as well; and all categories are.
 fn needed(kind: Kind, public: bool) -> Role {
     if kind == Kind::Category || public { Role::Editor } else { Role::Contributor }
 }
@@ -250,7 +250,6 @@ impl State {
                 }
                 self.entities.get_mut(&number).unwrap().deleted = None;
                 let entity = self.entities[&number].clone();
-                require(*role, needed(kind, entity.is_public()))?;
                 let parents = linked(&entity.document, "parent");
                 if self.is_name_held(number, kind, &entity.document)
                     || parents.iter().any(|parent| !self.entities[parent].is_live())
@@ -323,7 +322,7 @@ impl State {
     fn hold(&self, operation: &Operation, trash: bool) -> Result<usize, u16> {
         let kind = operation.action.kind();
         let number = self.locate(kind, operation.action.slug(), trash)?;
-        require(operation.role, needed(kind, self.entities[&number].is_public()))?;
+        require(operation.role, needed(kind, shows(&self.entities[&number].document)))?;
         if operation.tag == Tag::Stale { Err(412) } else { Ok(number) }
     }
 
@@ -350,15 +349,14 @@ impl State {
         };
         let number = there.unwrap_or(self.made);
         let resolved = self.resolve(kind, number, &slug, &mut document);
-        let is_deleted = before.as_ref().is_some_and(|before| !before.is_live());
-        let was_public = before.as_ref().is_some_and(Entity::is_public);
-        require(role, needed(kind, was_public || (shows(&document) && !is_deleted)))?;
+        let was_public = before.as_ref().is_some_and(|before| shows(&before.document));
+        require(role, needed(kind, was_public || shows(&document)))?;
         resolved?;
         let holder = self.slugs.get(&(kind, slug.clone()));
         let back_to_draft = before.as_ref().is_some_and(|before| shows(&before.document)) && !shows(&document);
         if holder.is_some_and(|(holder, _)| *holder != number)
             || back_to_draft
-            || (!is_deleted && self.is_name_held(number, kind, &document))
+            || (before.as_ref().is_none_or(Entity::is_live) && self.is_name_held(number, kind, &document))
         {
             return Err(409);
         }
