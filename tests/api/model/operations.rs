@@ -190,7 +190,7 @@ impl Action {
 /// Slugs to be had: so few that they meet.
 pub fn pool() -> Vec<(Kind, String)> {
     let slugs = |kind, letter: &'static str, count| (0..count).map(move |number| (kind, format!("{letter}{number}")));
-    slugs(Kind::Term, "t", 7).chain(slugs(Kind::Category, "c", 5)).chain(slugs(Kind::Company, "k", 5)).collect()
+    slugs(Kind::Term, "t", 9).chain(slugs(Kind::Category, "c", 6)).chain(slugs(Kind::Company, "k", 6)).collect()
 }
 
 const MOST: [(Kind, usize); 3] = [(Kind::Term, 6), (Kind::Category, 4), (Kind::Company, 4)];
@@ -261,11 +261,7 @@ impl Draw<'_> {
 
     /// `POST`, or `PUT` where nothing is yet.
     fn create(&mut self, kind: Kind) -> Action {
-        let free: Vec<String> = pool()
-            .into_iter()
-            .filter(|slug| slug.0 == kind && !self.state.slugs.contains_key(slug))
-            .map(|slug| slug.1)
-            .collect();
+        let free = self.free_slugs(kind);
         if free.is_empty() || self.random.one_in(2) {
             let document = self.document(kind, true);
             return Action::Create { kind, document };
@@ -324,7 +320,10 @@ impl Draw<'_> {
                 return json!({"status": "deprecated", "replaced_by": [self.slug(Kind::Term, false)]});
             }
             "status" => json!("published"),
-            "slug" => json!(self.any_slug(kind)),
+            "slug" => match self.free_slugs(kind) {
+                free if free.is_empty() || self.random.one_in(2) => json!(self.any_slug(kind)),
+                free => json!(self.random.pick(&free)),
+            },
             "name" => json!(self.name(kind)),
             "parent" if self.random.one_in(4) => Value::Null,
             "category" | "parent" => json!(self.slug(Kind::Category, false)),
@@ -399,6 +398,11 @@ impl Draw<'_> {
         let held = self.state.slugs.keys().cloned();
         let all: Vec<String> = held.chain(pool()).filter(|slug| slug.0 == kind).map(|slug| slug.1).collect();
         self.random.pick(&all).clone()
+    }
+
+    fn free_slugs(&self, kind: Kind) -> Vec<String> {
+        let is_free = |slug: &(Kind, String)| slug.0 == kind && !self.state.slugs.contains_key(slug);
+        pool().into_iter().filter(is_free).map(|slug| slug.1).collect()
     }
 
     fn some(&mut self, kind: Kind) -> Value {
