@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::{
     changes::{Position, Seen},
+    editorial::{self, Kind},
     tokens::Role,
 };
 
@@ -125,6 +126,16 @@ impl Fault {
         }
     }
 
+    pub fn path(parameter: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Fault {
+            place: "path".into(),
+            pointer: None,
+            parameter: Some(parameter.into()),
+            code: code.into(),
+            detail: detail.into(),
+        }
+    }
+
     pub fn query(parameter: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
         Fault {
             place: "query".into(),
@@ -216,6 +227,9 @@ pub enum Error {
     /// 404: what has this id, if anything, is not in the trash.
     #[error("Nothing in the trash has this id; GET /trash lists what is there.")]
     NotInTrash { seen: Seen },
+    /// 404: the other end of a link is nothing, as of the position at which it was looked for.
+    #[error("{}", editorial::unknown(*.kind, .other, .suggestions.first()))]
+    NoOtherEnd { kind: Kind, other: String, suggestions: Vec<String>, seen: Seen },
     /// 404: no such token.
     #[error("There is no token with this id; GET /tokens lists them.")]
     NoToken,
@@ -235,7 +249,7 @@ pub enum Error {
     #[error("{detail}")]
     Conflict { detail: String, conflicts: Vec<Conflict> },
     /// 410: was public and is deleted, as of the position at which it was looked for.
-    #[error("It was deleted.")]
+    #[error("It was deleted. Until it is purged, who may write it can bring it back: POST …/restore.")]
     Gone { seen: Seen },
     /// 410: `Termbase-After` is of another log.
     #[error(
@@ -306,6 +320,7 @@ impl Error {
             Error::TokenRequired => TOKEN_REQUIRED,
             Error::Forbidden { .. } => FORBIDDEN,
             Error::NoEntity { .. }
+            | Error::NoOtherEnd { .. }
             | Error::NoVersion { .. }
             | Error::NotInTrash { .. }
             | Error::NoToken
@@ -341,6 +356,9 @@ impl Error {
             }
             Error::Conflict { conflicts, .. } => (vec![], vec![], conflicts.clone()),
             Error::NoEntity { suggestions, .. } => (vec![], suggestions.clone(), vec![]),
+            Error::NoOtherEnd { suggestions, .. } => {
+                (vec![Fault::path("other", "unknown_reference", self.to_string())], suggestions.clone(), vec![])
+            }
             Error::InvalidToken(_)
             | Error::TokenRequired
             | Error::Forbidden { .. }

@@ -107,6 +107,9 @@ pub fn describe(collected: Collected) -> Description {
             .into(),
     );
     components.security_schemes.insert("bearer".into(), SecurityScheme::Http(bearer).into());
+    for (name, read) in PAGES {
+        components.examples.insert(name.into(), ExampleBuilder::new().value(example(read)).build().into());
+    }
     description.components = Some(components);
     for item in description.paths.paths.values_mut() {
         let operations =
@@ -133,7 +136,14 @@ fn finish(operation: &mut Operation) {
             add_headers(success);
         }
         if let Some(RefOr::T(content)) = success.content.values_mut().next() {
-            content.example = example(&id).or_else(|| page_example(content));
+            match page(content) {
+                // A page is long, and many operations answer with it: said once, and referred to.
+                Some((name, _)) => {
+                    let reference = RefOr::Ref(Ref::new(format!("#/components/examples/{name}")));
+                    content.examples.insert("page".into(), reference);
+                }
+                None => content.example = example(&id),
+            }
         }
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body
@@ -268,15 +278,14 @@ fn example(operation_id: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// A write answers with the page, as the read does.
-fn page_example(content: &Content) -> Option<Value> {
+/// The pages, which reads and writes answer with: the schema's name, and whose answer is the example.
+const PAGES: [(&str, &str); 3] =
+    [("TermPage", "read_term"), ("CategoryPage", "read_category"), ("CompanyPage", "read_company")];
+
+fn page(content: &Content) -> Option<(&'static str, &'static str)> {
     let Some(RefOr::Ref(reference)) = &content.schema else { return None };
-    match reference.ref_location.rsplit('/').next()? {
-        "TermPage" => example("read_term"),
-        "CategoryPage" => example("read_category"),
-        "CompanyPage" => example("read_company"),
-        _ => None,
-    }
+    let name = reference.ref_location.rsplit('/').next()?;
+    PAGES.into_iter().find(|(page, _)| *page == name)
 }
 
 /// Where examples of problems were seen.
@@ -340,7 +349,10 @@ pub struct CreateErrors;
 
 impl IntoResponses for CreateErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems("/terms", body_errors())
+        let mut errors = body_errors();
+        // What a retry meets when the entity was deleted, or purged, meanwhile.
+        errors.extend([Error::Gone { seen: nowhere() }, Error::NoEntity { suggestions: vec![], seen: nowhere() }]);
+        problems("/terms", errors)
     }
 }
 

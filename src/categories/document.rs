@@ -20,11 +20,12 @@ use crate::{
     state::State,
 };
 
-/// A category as editors write it; `R` is what its reference is: as written, an id, or a slug of the day.
+/// A category as editors write it, with what it refers to by slugs.
+// `R`: references as they were written, ids, or slugs of the day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = CategoryDocument, bound = "")]
 pub struct CategoryDocument<R = Reference> {
-    /// Made from the name where it is absent.
+    /// Made from the name where a new document has none; it stays as it is where a change has none, or null.
     #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "core-concepts")]
     pub slug: Option<Slug>,
     /// Unique among the categories, case, accents and punctuation aside; 1 to 200 characters.

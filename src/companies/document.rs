@@ -51,11 +51,12 @@ impl CompanyStatus {
     }
 }
 
-/// A company as editors write it; `R` is what its references are: as written, ids, or slugs of the day.
+/// A company as editors write it, with what it refers to by slugs.
+// `R`: references as they were written, ids, or slugs of the day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = CompanyDocument, bound = "")]
 pub struct CompanyDocument<R = Reference> {
-    /// Made from the name where it is absent.
+    /// Made from the name where a new document has none; it stays as it is where a change has none, or null.
     #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "anthropic")]
     pub slug: Option<Slug>,
     /// 1 to 200 characters; two companies may bear one name.
@@ -100,7 +101,7 @@ impl CompanyDocument {
             if is_country(&code) {
                 Some(code)
             } else {
-                place.fault("unknown_country", "Expected a code of ISO 3166-1 alpha-2 such as US or DE.")
+                place.fault("unknown_country", "Expected a code of ISO 3166-1 alpha-2 in upper case, such as US or DE.")
             }
         });
         let founded_year = members.optional("founded_year", |place, value| place.integer(value, 1000, 2999));

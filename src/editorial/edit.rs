@@ -66,12 +66,11 @@ pub async fn create<D: Entity>(
     key: &IdempotencyKey,
     body: &Body,
 ) -> Result<Answer, Error> {
-    let written = D::parse(&body.value).map_err(invalid)?;
     let ((id, replayed), _) = write(state, &intent.author, intent.message.as_deref(), async |write| {
         let claim = key.claim(write.connection(), &intent.author, body, state.clock.now()).await?;
         let id = match &claim {
             Claim::Done(id) => return Ok((*id, true)),
-            Claim::Unkeyed | Claim::First(_) => make::<D>(write, written.clone()).await?,
+            Claim::Unkeyed | Claim::First(_) => bring_in::<D>(write, Target::New, &body.value).await?,
         };
         if let Claim::First(retries) = claim {
             retries.keep(write.connection(), id).await?;
@@ -83,9 +82,44 @@ pub async fn create<D: Entity>(
     Ok(if replayed { answer.replayed() } else { answer })
 }
 
-async fn make<D: Entity>(write: &mut Write, written: D::Written) -> Result<Uuid, Error> {
-    let applied = write.apply(vec![D::edit(Target::New, written)]).await?;
-    applied.first().map(|applied| applied.id).ok_or_else(|| Error::internal("an edit without an outcome"))
+/// Brings a document in, or tells all of its mistakes at once: those of its own form, and those that only the glossary
+/// knows, such as a name that is taken. For these the members that can't be read are left out, and the write is dropped.
+async fn bring_in<D: Entity>(write: &mut Write, target: Target, document: &Value) -> Result<Uuid, Error> {
+    let mut faults = match D::parse(document) {
+        Ok(written) => {
+            let applied = write.apply(vec![D::edit(target, written)]).await?;
+            return applied
+                .first()
+                .map(|applied| applied.id)
+                .ok_or_else(|| Error::internal("an edit without an outcome"));
+        }
+        Err(faults) => faults,
+    };
+    let Some(rest) = readable::<D>(document, &faults) else { return Err(invalid(faults)) };
+    match write.apply(vec![D::edit(target, rest)]).await {
+        Err(Error::Refused { faults: more, conflicts }) => {
+            let told: Vec<String> = faults.iter().map(|fault| member(fault).to_owned()).collect();
+            faults.extend(more.into_iter().filter(|fault| !told.iter().any(|told| told == member(fault))));
+            Err(Error::Refused { faults, conflicts })
+        }
+        Ok(_) => Err(invalid(faults)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The document without its faulty members; what must be there gets a stand-in that nothing else is called.
+fn readable<D: Entity>(document: &Value, faults: &[Fault]) -> Option<D::Written> {
+    let mut members = document.as_object()?.clone();
+    faults.iter().for_each(|fault| drop(members.remove(member(fault))));
+    let missing = D::parse(&Value::Object(members.clone())).err().unwrap_or_default();
+    let stand_in = format!("stand-in-{}", Uuid::now_v7().simple());
+    missing.iter().for_each(|fault| drop(members.insert(member(fault).to_owned(), json!(stand_in))));
+    D::parse(&Value::Object(members)).ok()
+}
+
+/// The member of the document that a fault is about.
+fn member(fault: &Fault) -> &str {
+    fault.pointer.as_deref().unwrap_or_default().split('/').nth(1).unwrap_or_default()
 }
 
 /// `201` with the page. `Location` is the address that the entity was made under: a retry gets the same one, and it
@@ -172,9 +206,8 @@ pub async fn put<D: Entity>(
             let detail = format!("The address says {slug}; write the same slug, or leave it out.");
             return Err(invalid(vec![Fault::body("/slug", "other_slug", detail)]));
         }
-        let written = D::parse(&whole).map_err(invalid)?;
         let made = write(state, &intent.author, intent.message.as_deref(), async |write| {
-            make::<D>(write, written.clone()).await
+            bring_in::<D>(write, Target::New, &whole).await
         });
         match made.await {
             // The slug or the name is taken, perhaps by who has made it meanwhile: then the next look finds it.
@@ -207,7 +240,7 @@ pub async fn rewrite<D: Entity>(
     intent: &Intent,
     change: impl Fn(Value) -> Value,
 ) -> Result<Answer, Error> {
-    let edit = |id: Uuid, current: &Stored<D>| rewritten(id, current, &change).map(Some);
+    let edit = |_: Uuid, current: &Stored<D>| Ok(Next::Document(change(with_ids(current)?)));
     match on_current::<D>(state, address, intent, false, edit).await? {
         Done::Moved(answer) => Ok(answer),
         Done::Written(id, _) => page::<D>(state, id).await,
@@ -223,10 +256,13 @@ pub(crate) fn rewritten<D: Entity>(
     current: &Stored<D>,
     change: impl Fn(Value) -> Value,
 ) -> Result<Edit, Error> {
-    // Without names ids stay ids: nobody can rename them meanwhile.
-    let document = serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)?;
-    let written = D::parse(&change(document)).map_err(invalid)?;
+    let written = D::parse(&change(with_ids(current)?)).map_err(invalid)?;
     Ok(D::edit(Target::Existing(id), written))
+}
+
+/// The document with its references as ids: nobody can rename them meanwhile.
+fn with_ids<D: Entity>(current: &Stored<D>) -> Result<Value, Error> {
+    serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)
 }
 
 /// `PUT …/{member}/{other}`: one link more, at the end where the order counts. A repeat changes nothing.
@@ -311,8 +347,7 @@ pub async fn delete_pair<D: Entity>(
 }
 
 fn is_linked<D: Entity>(current: &Stored<D>, member: &str, other: Uuid) -> Result<bool, Error> {
-    let document = serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)?;
-    Ok(document.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other))))
+    Ok(with_ids(current)?.get(member).and_then(Value::as_array).is_some_and(|links| links.contains(&json!(other))))
 }
 
 /// A document whose references are ids, without one of them.
@@ -329,7 +364,7 @@ pub(crate) fn unlinked(mut document: Value, member: &str, other: Uuid) -> Value 
 /// # Errors
 /// What [`rewrite`] returns; [`Error::Conflict`] with what stands in a category.
 pub async fn delete<D: Entity>(state: &State, address: &Address, intent: &Intent) -> Result<Answer, Error> {
-    let edit = |id: Uuid, _: &Stored<D>| Ok(Some(Edit::Delete(D::KIND, id)));
+    let edit = |id: Uuid, _: &Stored<D>| Ok(Next::Edit(Box::new(Edit::Delete(D::KIND, id))));
     Ok(match on_current::<D>(state, address, intent, false, edit).await? {
         Done::Moved(answer) => answer,
         Done::Written(_, seen) => Answer::empty(seen),
@@ -341,11 +376,21 @@ pub async fn delete<D: Entity>(state: &State, address: &Address, intent: &Intent
 /// # Errors
 /// What [`rewrite`] returns; a name that somebody else has by now.
 pub async fn restore<D: Entity>(state: &State, address: &Address, intent: &Intent) -> Result<Answer, Error> {
-    let edit = |id: Uuid, current: &Stored<D>| Ok(current.deleted_at.map(|_| Edit::Restore(D::KIND, id)));
+    let edit = |id: Uuid, current: &Stored<D>| {
+        Ok(if current.deleted_at.is_some() { Next::Edit(Box::new(Edit::Restore(D::KIND, id))) } else { Next::Nothing })
+    };
     match on_current::<D>(state, address, intent, true, edit).await? {
         Done::Moved(answer) => Ok(answer),
         Done::Written(id, _) => page::<D>(state, id).await,
     }
+}
+
+/// What is to become of an entity, seen as it is.
+enum Next {
+    Nothing,
+    /// A deletion or a restoration.
+    Edit(Box<Edit>),
+    Document(Value),
 }
 
 enum Done {
@@ -359,7 +404,7 @@ async fn on_current<D: Entity>(
     address: &Address,
     intent: &Intent,
     trash: bool,
-    edit: impl Fn(Uuid, &Stored<D>) -> Result<Option<Edit>, Error>,
+    next: impl Fn(Uuid, &Stored<D>) -> Result<Next, Error>,
 ) -> Result<Done, Error> {
     for _ in 0..ATTEMPTS {
         let id = match locate(state, D::KIND, address, true, trash).await? {
@@ -376,8 +421,11 @@ async fn on_current<D: Entity>(
         let (written, position) = write(state, &intent.author, intent.message.as_deref(), async |write| {
             let Some(current) = hold::<D>(write, id, trash).await? else { return Ok(false) };
             intent.check(state, write.connection(), id, &current).await?;
-            let edits: Vec<Edit> = edit(id, &current)?.into_iter().collect();
-            write.apply(edits).await?;
+            match next(id, &current)? {
+                Next::Nothing => {}
+                Next::Edit(edit) => drop(write.apply(vec![*edit]).await?),
+                Next::Document(document) => drop(bring_in::<D>(write, Target::Existing(id), &document).await?),
+            }
             Ok(true)
         })
         .await?;
@@ -443,7 +491,7 @@ async fn stale<D: Entity>(
     let since = match known {
         None => "; the tag is of none of its versions".to_owned(),
         Some((known, document)) => {
-            let now = serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)?;
+            let now = with_ids(current)?;
             let (before, after) = history::comparable::<D>(conn, &document, &now).await?;
             faults.extend(diff::changed_members(&before, &after).into_iter().map(|member| {
                 Fault::body(format!("/{member}"), "changed_since", format!("Changed since version {known}."))

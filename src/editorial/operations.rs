@@ -400,8 +400,10 @@ macro_rules! operations {
             operation_id = concat!("restore_", $noun, "_revision"),
             tag = $tag,
             summary = concat!("Restore a revision of a ", $noun),
-            description = "Writes the document of an old version again, as a new one; the answer is the page. What is public stays \
-                           so: the status of an old draft is not taken.",
+            description = "Writes the whole document of an old version again, its slug included, as a new one; the answer is the \
+                           page. What is public stays so: the status of an old draft is not taken. Where the old document breaks a \
+                           rule by now (its name is taken, something that it names is purged), `errors` says so: read the \
+                           version, correct it, and `PUT` it as the document.",
             params(
                 ("slug" = String, Path, description = "The slug.", example = $example, max_length = 100),
                 ("version" = i64, Path, description = "The number of the version.", example = 1, minimum = 1),

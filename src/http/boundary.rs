@@ -150,6 +150,7 @@ impl Context {
     fn finish_with(&self, error: &Error, request: &actix_web::HttpRequest) -> Finished {
         let mut finished = self.finish(error);
         if let Error::NoEntity { seen, .. }
+        | Error::NoOtherEnd { seen, .. }
         | Error::NoVersion { seen }
         | Error::NotInTrash { seen }
         | Error::Gone { seen } = error

@@ -135,7 +135,7 @@ pub async fn page<D: Entity>(state: &State, address: &Address, reader: &Reader) 
 /// The entity at the end of a link, in whatever state: drafts and what is in the trash can be linked, and wait.
 ///
 /// # Errors
-/// [`Error::NoEntity`]; a database that does not answer.
+/// [`Error::NoOtherEnd`]; a database that does not answer.
 pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid, Error> {
     let address = Address { segment: Segment::of(segment), rest: String::new() };
     let mut connection = state.database.acquire().await?;
@@ -148,7 +148,8 @@ pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid,
         return Ok(found.id);
     }
     let (number, suggestions) = closest(&mut connection, kind, segment).await?;
-    Err(Error::NoEntity { suggestions, seen: Seen { position: state.position(number), keys: Keys::default() } })
+    let seen = Seen { position: state.position(number), keys: Keys::default() };
+    Err(Error::NoOtherEnd { kind, other: address.segment.text(), suggestions, seen })
 }
 
 /// Which entity an address is about, all from one snapshot. With `drafts` also those that were never public; with

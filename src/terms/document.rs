@@ -108,11 +108,12 @@ pub struct Source {
     pub published_on: Option<Day>,
 }
 
-/// A term as editors write it; `R` is what its references are: as written, ids, or slugs of the day.
+/// A term as editors write it, with what it refers to by slugs.
+// `R`: references as they were written, ids, or slugs of the day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = TermDocument, bound = "")]
 pub struct TermDocument<R = Reference> {
-    /// Made from the name where it is absent.
+    /// Made from the name where a new document has none; it stays as it is where a change has none, or null.
     #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "foundation-model")]
     pub slug: Option<Slug>,
     /// Unique in the glossary, case, accents and punctuation aside; 1 to 200 characters.

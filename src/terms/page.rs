@@ -63,7 +63,7 @@ pub struct TermPage {
     pub broader: Vec<TermCard>,
     /// The inverse of `broader`; by name.
     pub narrower: Vec<TermCard>,
-    /// What to use instead, best first; a deprecated term has at least one.
+    /// What to use instead, best first. A deprecated term names at least one; what is a draft or in the trash does not show.
     pub replaced_by: Vec<TermCard>,
     /// The inverse of `replaced_by`; by name.
     pub replaces: Vec<TermCard>,

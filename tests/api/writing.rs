@@ -683,3 +683,50 @@ async fn names_that_others_could_not_reach_are_reached() {
         assert!(list["items"].as_array().unwrap().iter().any(|card| card["name"] == name), "{name}");
     }
 }
+
+/// What the form of the document says, and what only the glossary knows, in one answer; nothing twice, nothing written.
+#[tokio::test]
+async fn mistakes_of_the_form_and_of_the_glossary_are_told_together() {
+    let app = TestApp::with_samples().await;
+    let editor = app.token(Role::Editor).await;
+    let document = json!({
+        "name": "Transformer", "category": "trainig", "body": 7, "related": ["embeding"], "companies": ["OpenAI"], "note": null
+    });
+    for (method, path) in
+        [(Method::POST, "/terms"), (Method::PUT, "/terms/new/document"), (Method::PATCH, "/terms/fine-tuning")]
+    {
+        let mut document = document.clone();
+        if method == Method::PATCH {
+            document["definition"] = Value::Null;
+        }
+        let answer = app.send(method.clone(), path, Some(&editor), Some(&document), &[]).await;
+        let problem = answer.problem(422, "invalid_document");
+        let mut found: Vec<(&str, &str)> = problem["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| (error["pointer"].as_str().unwrap(), error["code"].as_str().unwrap()))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [
+                ("/body", "wrong_type"),
+                ("/category", "unknown_reference"),
+                ("/companies/0", "bad_character"),
+                ("/definition", "required"),
+                ("/name", "name_taken"),
+                ("/note", "unknown_member"),
+                ("/related/0", "unknown_reference"),
+            ],
+            "{method} {path}"
+        );
+        assert_eq!(problem["conflicts"][0]["slug"], "transformer");
+    }
+    let written: i64 =
+        sqlx::query_scalar("select count(*) from revisions where version > 1 or author <> 'termbase samples'")
+            .fetch_one(app.pool())
+            .await
+            .unwrap();
+    assert_eq!(written, 0);
+}
