@@ -80,7 +80,8 @@ impl Day {
         if text.len() != 10 {
             return None;
         }
-        Date::parse(text, DAY).ok().map(Day)
+        // Postgres has no year 0: it would give it back as one before Christ.
+        Date::parse(text, DAY).ok().filter(|day| day.year() >= 1).map(Day)
     }
 }
 

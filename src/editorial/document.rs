@@ -37,6 +37,11 @@ pub fn document<D>(value: &Value, read: impl FnOnce(Place<'_>, &Value) -> Option
     }
 }
 
+/// As many faults as an answer may list.
+const FAULTS_MAX: usize = 1000;
+/// How many characters of a pointer are shown: a member may be called anything.
+const POINTER_MAX: usize = 300;
+
 /// One place in a document, and where its faults go.
 pub struct Place<'f> {
     pointer: String,
@@ -52,7 +57,11 @@ impl Place<'_> {
 
     /// Says what is wrong here; `None`, so that a parser can end with it.
     pub fn fault<T>(&mut self, code: &'static str, detail: impl Into<String>) -> Option<T> {
-        self.faults.push(Fault::body(self.pointer.clone(), code, detail));
+        // What is shown of it is enough to mend it, and an answer stays short.
+        if self.faults.len() < FAULTS_MAX {
+            let pointer = self.pointer.chars().take(POINTER_MAX).collect::<String>();
+            self.faults.push(Fault::body(pointer, code, detail));
+        }
         None
     }
 
@@ -298,6 +307,10 @@ impl<'v, 'f> Members<'v, 'f> {
 /// The known word that `word` is probably a misspelling of.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    // The comparison takes time that grows with both lengths, and no known word is long.
+    if word.len() > 100 {
+        return None;
+    }
     known
         .iter()
         .map(|known| (strsim::normalized_damerau_levenshtein(word, known), *known))

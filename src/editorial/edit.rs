@@ -70,7 +70,7 @@ pub async fn create<D: Entity>(
         let claim = key.claim(write.connection(), &intent.author, body, state.clock.now()).await?;
         let id = match &claim {
             Claim::Done(id) => return Ok((*id, true)),
-            Claim::Unkeyed | Claim::First(_) => bring_in::<D>(write, Target::New, &body.value).await?,
+            Claim::Unkeyed | Claim::First(_) => bring_in::<D>(write, Target::New, &body.value, None).await?,
         };
         if let Claim::First(retries) = claim {
             retries.keep(write.connection(), id).await?;
@@ -83,8 +83,14 @@ pub async fn create<D: Entity>(
 }
 
 /// Brings a document in, or tells all of its mistakes at once: those of its own form, and those that only the glossary
-/// knows, such as a name that is taken. For these the members that can't be read are left out, and the write is dropped.
-async fn bring_in<D: Entity>(write: &mut Write, target: Target, document: &Value) -> Result<Uuid, Error> {
+/// knows, such as a name that is taken. For these the members that can't be read stay as they are, and the write is
+/// dropped.
+async fn bring_in<D: Entity>(
+    write: &mut Write,
+    target: Target,
+    document: &Value,
+    current: Option<&Value>,
+) -> Result<Uuid, Error> {
     let mut faults = match D::parse(document) {
         Ok(written) => {
             let applied = write.apply(vec![D::edit(target, written)]).await?;
@@ -95,11 +101,13 @@ async fn bring_in<D: Entity>(write: &mut Write, target: Target, document: &Value
         }
         Err(faults) => faults,
     };
-    let Some(rest) = readable::<D>(document, &faults) else { return Err(invalid(faults)) };
+    let Some(rest) = readable::<D>(document, current, &faults) else { return Err(invalid(faults)) };
     match write.apply(vec![D::edit(target, rest)]).await {
         Err(Error::Refused { faults: more, conflicts }) => {
             let told: Vec<String> = faults.iter().map(|fault| member(fault).to_owned()).collect();
+            let count = faults.len();
             faults.extend(more.into_iter().filter(|fault| !told.iter().any(|told| told == member(fault))));
+            let conflicts = if faults.len() == count { vec![] } else { conflicts };
             Err(Error::Refused { faults, conflicts })
         }
         Ok(_) => Err(invalid(faults)),
@@ -107,10 +115,16 @@ async fn bring_in<D: Entity>(write: &mut Write, target: Target, document: &Value
     }
 }
 
-/// The document without its faulty members; what must be there gets a stand-in that nothing else is called.
-fn readable<D: Entity>(document: &Value, faults: &[Fault]) -> Option<D::Written> {
+/// The document with its faulty members as they are now, or without them; what must be there gets a stand-in that nothing
+/// else is called.
+fn readable<D: Entity>(document: &Value, current: Option<&Value>, faults: &[Fault]) -> Option<D::Written> {
     let mut members = document.as_object()?.clone();
-    faults.iter().for_each(|fault| drop(members.remove(member(fault))));
+    for name in faults.iter().map(member) {
+        members.remove(name);
+        if let Some(value) = current.and_then(|current| current.get(name)) {
+            members.insert(name.to_owned(), value.clone());
+        }
+    }
     let missing = D::parse(&Value::Object(members.clone())).err().unwrap_or_default();
     let stand_in = format!("stand-in-{}", Uuid::now_v7().simple());
     missing.iter().for_each(|fault| drop(members.insert(member(fault).to_owned(), json!(stand_in))));
@@ -135,13 +149,16 @@ async fn created<D: Entity>(state: &State, id: Uuid) -> Result<Answer, Error> {
 
 /// The page of what was just written, or the news that it has gone since.
 pub(crate) async fn page<D: Entity>(state: &State, id: Uuid) -> Result<Answer, Error> {
-    match D::page(state, Which::Id(id), true).await? {
-        Some(answer) => Ok(answer),
-        None => match locate(state, D::KIND, &Address::of(id), true, false).await? {
-            Located::Moved(answer) => Ok(answer),
-            Located::Here(_) => Err(Error::internal("an entity without a page")),
-        },
+    for _ in 0..ATTEMPTS {
+        if let Some(answer) = D::page(state, Which::Id(id), true).await? {
+            return Ok(answer);
+        }
+        // Where it is back already, the next look finds it.
+        if let Located::Moved(answer) = locate(state, D::KIND, &Address::of(id), true, false).await? {
+            return Ok(answer);
+        }
     }
+    Err(Error::Overtaken)
 }
 
 /// `PATCH`: a merge patch (RFC 7396) on the document.
@@ -207,7 +224,7 @@ pub async fn put<D: Entity>(
             return Err(invalid(vec![Fault::body("/slug", "other_slug", detail)]));
         }
         let made = write(state, &intent.author, intent.message.as_deref(), async |write| {
-            bring_in::<D>(write, Target::New, &whole).await
+            bring_in::<D>(write, Target::New, &whole, None).await
         });
         match made.await {
             // The slug or the name is taken, perhaps by who has made it meanwhile: then the next look finds it.
@@ -424,7 +441,10 @@ async fn on_current<D: Entity>(
             match next(id, &current)? {
                 Next::Nothing => {}
                 Next::Edit(edit) => drop(write.apply(vec![*edit]).await?),
-                Next::Document(document) => drop(bring_in::<D>(write, Target::Existing(id), &document).await?),
+                Next::Document(document) => {
+                    let now = with_ids(&current)?;
+                    bring_in::<D>(write, Target::Existing(id), &document, Some(&now)).await?;
+                }
             }
             Ok(true)
         })

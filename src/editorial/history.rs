@@ -210,7 +210,9 @@ pub async fn document<D: Entity>(state: &State, address: &Address) -> Result<Ans
     let stored = D::load(&mut snapshot, &[id]).await?.remove(&id);
     let names = Names::of_documents(&mut snapshot, stored.iter().map(|stored| &stored.document)).await?;
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
-    let Some(stored) = stored else { return Err(Error::NoEntity { suggestions: vec![], seen }) };
+    let Some(stored) = stored.filter(|stored| stored.deleted_at.is_none()) else {
+        return Err(Error::NoEntity { suggestions: vec![], seen });
+    };
     Answer::json(&stored.document.shown(&names), Some(stored.revision_id), seen)
 }
 
@@ -228,7 +230,8 @@ fn seen<D: Entity>(state: &State, id: Uuid, number: i64) -> Seen {
 
 /// What is no number of a version is one that there never is.
 fn parse(number: &str) -> i64 {
-    number.parse().unwrap_or(0)
+    // One version, one address: `01` and `+1` are none.
+    number.parse().ok().filter(|parsed: &i64| parsed.to_string() == number).unwrap_or(0)
 }
 
 /// A version by its number.

@@ -33,6 +33,9 @@ type Term = TermDocument<Uuid>;
 type Category = CategoryDocument<Uuid>;
 type Company = CompanyDocument<Uuid>;
 
+/// How often a write that met another is tried.
+const ATTEMPTS: u32 = 10;
+
 /// A writing transaction. Dropping it rolls everything back.
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
@@ -66,10 +69,11 @@ impl Pending {
 }
 
 /// Runs `edits` in a write, and again where another transaction stood in the way (a deadlock, or something that was
-/// taken or removed between the look and the write): three times at most.
+/// taken or removed between the look and the write): ten times at most, since of many who make the same slug at once each
+/// finds the next one taken.
 ///
 /// # Errors
-/// What `edits` returns; [`Error::Overtaken`] where the others were quicker three times.
+/// What `edits` returns; [`Error::Overtaken`] where the others were quicker each time.
 pub async fn write<T>(
     state: &State,
     author: &Author,
@@ -84,7 +88,7 @@ pub async fn write<T>(
             Ok((value, write.close().await?))
         };
         match result.await {
-            Err(error) if attempt < 3 && is_collision(&error) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS && is_collision(&error) => attempt += 1,
             Err(error) if is_collision(&error) => return Err(Error::Overtaken),
             result => return result,
         }

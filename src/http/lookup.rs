@@ -13,7 +13,7 @@ use crate::{
     changes::{Keys, Seen},
     editorial::{self, Entity, Kind, Which},
     error::{Error, Fault},
-    names,
+    names, postgres,
     state::State,
 };
 
@@ -105,6 +105,9 @@ pub async fn filter(
     Ok(None)
 }
 
+/// How often a page is looked for that comes and goes.
+const LOOKS: usize = 5;
+
 /// What an address leads to.
 pub enum Located {
     Here(Uuid),
@@ -118,18 +121,18 @@ pub enum Located {
 /// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
 pub async fn page<D: Entity>(state: &State, address: &Address, reader: &Reader) -> Result<Answer, Error> {
     let drafts = reader.0.is_some();
-    if let Segment::Slug(slug) = &address.segment
-        && let Some(answer) = D::page(state, Which::Slug(slug), drafts).await?
-    {
-        return Ok(answer);
-    }
-    match locate(state, D::KIND, address, drafts, false).await? {
-        Located::Moved(answer) => Ok(answer),
-        // It has become visible between the two looks.
-        Located::Here(id) => {
-            D::page(state, Which::Id(id), drafts).await?.ok_or_else(|| Error::internal("a page without its entity"))
+    for _ in 0..LOOKS {
+        if let Segment::Slug(slug) = &address.segment
+            && let Some(answer) = D::page(state, Which::Slug(slug), drafts).await?
+        {
+            return Ok(answer);
+        }
+        // Where it is here now, it has become visible between the two looks.
+        if let Located::Moved(answer) = locate(state, D::KIND, address, drafts, false).await? {
+            return Ok(answer);
         }
     }
+    Err(Error::Overtaken)
 }
 
 /// The entity at the end of a link, in whatever state: drafts and what is in the trash can be linked, and wait.
@@ -138,7 +141,7 @@ pub async fn page<D: Entity>(state: &State, address: &Address, reader: &Reader) 
 /// [`Error::NoOtherEnd`]; a database that does not answer.
 pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid, Error> {
     let address = Address { segment: Segment::of(segment), rest: String::new() };
-    let mut connection = state.database.acquire().await?;
+    let mut connection = postgres::snapshot(&state.database).await?;
     let found = match &address.segment {
         Segment::Neither(_) => None,
         Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, true).await?,
@@ -160,7 +163,7 @@ pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid,
 /// # Errors
 /// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
 pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, trash: bool) -> Result<Located, Error> {
-    let mut connection = state.database.acquire().await?;
+    let mut connection = postgres::snapshot(&state.database).await?;
     let text = address.segment.text();
     let mut keys = Keys::default();
     keys.add(format!("slug:{}/{text}", kind.as_str()));

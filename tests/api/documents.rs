@@ -58,6 +58,8 @@ fn a_term_is_checked_member_by_member() {
         (json!({"status": "deprecated", "replaced_by": []}), &[("/replaced_by", "replacement_required")]),
         (json!({"status": "deprecated", "replaced_by": ["X"]}), &[("/replaced_by/0", "bad_character")]),
         (json!({"reviewed_on": "2026-02-30"}), &[("/reviewed_on", "not_a_day")]),
+        (json!({"reviewed_on": "0000-01-01"}), &[("/reviewed_on", "not_a_day")]),
+        (json!({"reviewed_on": "0001-01-01"}), &[]),
         (json!({"reviewed_on": "2026-2-3"}), &[("/reviewed_on", "not_a_day")]),
         (json!({"aliases": [{"name": "t"}]}), &[("/aliases/0/name", "own_name")]),
         (json!({"aliases": [{"name": "A"}, {"name": "a"}]}), &[("/aliases/1", "duplicate")]),

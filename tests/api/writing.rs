@@ -730,3 +730,28 @@ async fn mistakes_of_the_form_and_of_the_glossary_are_told_together() {
             .unwrap();
     assert_eq!(written, 0);
 }
+
+/// A mistake is told a thousand times at most: an answer never grows with what is wrong.
+#[tokio::test]
+async fn thousands_of_mistakes_make_a_short_answer() {
+    let app = TestApp::with_samples().await;
+    let editor = app.token(Role::Editor).await;
+    let mut document: serde_json::Map<String, Value> =
+        (0..20_000).map(|number| (format!("m{number}"), json!(1))).collect();
+    document.insert("x".repeat(100_000), json!(1));
+    let answer = app.send(Method::POST, "/terms", Some(&editor), Some(&Value::Object(document)), &[]).await;
+    assert_eq!(answer.problem(422, "invalid_document")["errors"].as_array().unwrap().len(), 1000);
+    assert!(answer.bytes.len() < 500_000, "{}", answer.bytes.len());
+}
+
+/// Companies may bear one name: each gets the next number, also when all come at once.
+#[tokio::test]
+async fn companies_of_one_name_that_come_at_once_are_all_made() {
+    let app = TestApp::with_samples().await;
+    let editor = app.token(Role::Editor).await;
+    let document = json!({"name": "Same"});
+    let posts = (0..6).map(|_| app.send(Method::POST, "/companies", Some(&editor), Some(&document), &[]));
+    for answer in futures_util::future::join_all(posts).await {
+        assert_eq!(answer.status, 201, "{}", answer.json());
+    }
+}
