@@ -203,9 +203,8 @@ pub async fn put<D: Entity>(
             (Ok(Located::Moved(answer)), _) => return Ok(answer),
             (Ok(Located::Here(id)), _) if only_new.0 => return Err(exists::<D>(state, id).await?),
             (Ok(Located::Here(_)), _) => {
-                // The slug is that of the address, where the document does not say another.
-                let replaced = |current: Value| with_slug(document, current.get("slug"));
-                return rewrite::<D>(state, address, intent, replaced).await;
+                // Without a slug in it the entity keeps the one that it has.
+                return rewrite::<D>(state, address, intent, |_| document.clone()).await;
             }
             (Err(Error::NoEntity { .. }), Segment::Slug(slug)) => match refused {
                 Some(error) => return Err(error),
@@ -218,7 +217,7 @@ pub async fn put<D: Entity>(
             let faults = vec![Fault::header("If-Match", "stale", detail)];
             return Err(Error::PreconditionFailed { faults, conflicts: vec![] });
         }
-        let whole = with_slug(document, Some(&slug));
+        let whole = with_slug(document, &slug);
         if whole.get("slug").is_some_and(|own| own.is_string() && *own != slug) {
             let detail = format!("The address says {slug}; write the same slug, or leave it out.");
             return Err(invalid(vec![Fault::body("/slug", "other_slug", detail)]));
@@ -236,9 +235,9 @@ pub async fn put<D: Entity>(
     Err(Error::Overtaken)
 }
 
-fn with_slug(document: &Value, slug: Option<&Value>) -> Value {
+fn with_slug(document: &Value, slug: &Value) -> Value {
     let mut document = document.clone();
-    if let (Some(members), Some(slug)) = (document.as_object_mut(), slug)
+    if let Some(members) = document.as_object_mut()
         && members.get("slug").is_none_or(Value::is_null)
     {
         members.insert("slug".into(), slug.clone());
