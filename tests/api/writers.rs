@@ -462,6 +462,9 @@ async fn a_writer_that_freezes_at_the_head_holds_the_others_up_for_two_seconds()
     frozen.apply(vec![term_again(ids[5], &document)]).await.unwrap();
     let mut close = pin!(frozen.close());
     let mut connection = app.database.connect().await;
+    // What it does behind the head waits for this, so that it can't get to its end before it is seen to hold the head.
+    let mut barrier = app.database.connect().await;
+    sqlx::raw_sql("begin; lock table changes in share row exclusive mode").execute(&mut barrier).await.unwrap();
     let is_free = "select count(*) from (select from log_head for update skip locked) head";
     let freezing = async {
         while count(&mut connection, is_free).await == 1 {
@@ -470,6 +473,7 @@ async fn a_writer_that_freezes_at_the_head_holds_the_others_up_for_two_seconds()
     };
     timeout(DEADLINE, freezing).await.expect("a write that holds the head");
     // From here on nobody polls it.
+    sqlx::raw_sql("commit").execute(&mut barrier).await.unwrap();
     let began = Instant::now();
     let patch = async |slug: &String| {
         let change = json!({"definition": "Later."});
