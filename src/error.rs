@@ -88,6 +88,9 @@ problems! {
         "The database does not answer, there is more work than the service can do, or the position in `Termbase-After` has not \
          been seen here yet. `Retry-After` says in how many seconds to try again. Whether a write was made is not known: send it again with the same `Idempotency-Key` or \
          `If-Match`, which does no harm, or read first."
+    SEARCH_BUSY = "search_busy" SERVICE_UNAVAILABLE "Too many are searching":
+        "Searching has a bounded share of the service, so that reading goes on whatever is searched for, and that share is taken. \
+         Try again in a moment, as `Retry-After` says; while somebody types, ask less often."
     TIMED_OUT = "timed_out" SERVICE_UNAVAILABLE "The request took too long":
         "The service gave up on this request to keep others quick. Try again later, or ask for less at once. Whether a \
          write was made is not known: send it again with the same `Idempotency-Key` or `If-Match`, or read first."
@@ -186,8 +189,8 @@ pub struct Problem {
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
     /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
     /// `log_restarted`, `precondition_failed`, `content_too_large`, `uri_too_long`, `unsupported_media_type`,
-    /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable` and
-    /// `timed_out`; more may come.
+    /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable`,
+    /// `search_busy` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
     /// Every mistake of the request; empty where the request as such was right.
@@ -283,6 +286,9 @@ pub enum Error {
     /// 503: others wrote the same thing at the same moment, again and again.
     #[error("Others were writing the same at this moment; try again.")]
     Overtaken,
+    /// 503: searching's share of the connections is taken.
+    #[error("As many are searching already as may at a time; try again in a moment.")]
+    SearchBusy,
     /// 503: the request's own deadline has passed.
     #[error("The request was given up after {0} seconds.")]
     TimedOut(u64),
@@ -339,6 +345,7 @@ impl Error {
             Error::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
             Error::PreconditionRequired => PRECONDITION_REQUIRED,
             Error::Unavailable(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
+            Error::SearchBusy => SEARCH_BUSY,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
             Error::Framework { problem, .. } => problem,
@@ -378,6 +385,7 @@ impl Error {
             | Error::Unavailable(_)
             | Error::NotSeenYet(_)
             | Error::Overtaken
+            | Error::SearchBusy
             | Error::TimedOut(_)
             | Error::Internal(_)
             | Error::Framework { .. } => (vec![], vec![], vec![]),

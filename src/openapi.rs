@@ -36,6 +36,7 @@ use crate::{
 pub const TAG_TERMS: &str = "terms";
 pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
+pub const TAG_SEARCH: &str = "search";
 pub const TAG_TOKENS: &str = "tokens";
 pub const TAG_TRASH: &str = "trash";
 pub const TAG_SERVICE: &str = "service";
@@ -79,6 +80,7 @@ impl<'c> Routes<'c> {
         (name = "terms", description = "The glossary's terms."),
         (name = "categories", description = "The tree that the terms stand in."),
         (name = "companies", description = "The companies that work with them."),
+        (name = "search", description = "All three by what they are called, and by what is said of them."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
         (name = "trash", description = "What was deleted, and can come back or go for good."),
         (name = "service", description = "The service itself: its index, its state, its description."),
@@ -254,6 +256,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_categories", include_str!("../openapi/examples/list_categories.json")),
     ("read_company", include_str!("../openapi/examples/read_company.json")),
     ("list_companies", include_str!("../openapi/examples/list_companies.json")),
+    ("search", include_str!("../openapi/examples/search.json")),
+    ("suggest", include_str!("../openapi/examples/suggest.json")),
     ("read_term_document", include_str!("../openapi/examples/read_term_document.json")),
     ("list_term_revisions", include_str!("../openapi/examples/list_term_revisions.json")),
     ("read_term_revision", include_str!("../openapi/examples/read_term_revision.json")),
@@ -341,6 +345,22 @@ impl IntoResponses for ViewerListErrors {
         let mut responses = ListErrors::responses();
         responses.extend(problems("/trash", token_errors(Role::Viewer)));
         responses
+    }
+}
+
+/// What searching can answer beside `200`.
+pub struct SearchErrors;
+
+impl IntoResponses for SearchErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut errors = token_errors(Role::Viewer);
+        errors.push(Error::BadRequest(vec![Fault::query(
+            "q",
+            "required",
+            "The parameter \"q\" is missing; say what to look for.",
+        )]));
+        errors.push(Error::SearchBusy);
+        read_problems("/search", errors)
     }
 }
 
