@@ -2,14 +2,15 @@
 //! change of what is answered.
 //!
 //! Tiers: the whole name; a whole acronym or alias; a name or alias that begins with what is asked; one that has all of its
-//! words; where no name is found so far, one that differs by a few letters (Damerau and Levenshtein's distance, among those
-//! that share enough trigrams); last, texts that have all of its words. So what is short and exact (`AI`, `R`, `C++`)
-//! stands before all that merely begins like it.
+//! words; one that differs by a few letters (Damerau and Levenshtein's distance, among those that share enough trigrams);
+//! last, texts that have all of its words. So what is short and exact (`AI`, `R`, `C++`) stands before all that merely begins
+//! like it. Wrong letters are only thought of where no name is found, nor several words in one text: whoever finds has
+//! spelled it right, and likeness is what costs most.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -80,7 +81,7 @@ fn distance(key: &str) -> usize {
 /// them, which is half of those of a short name.
 #[must_use]
 pub fn likeness(key: &str) -> f32 {
-    if distance(key) < 2 { 0.3 } else { 0.25 }
+    if key.chars().count() < 5 { 0.3 } else { 0.25 }
 }
 
 /// One thing that is found, by its best name.
@@ -107,7 +108,10 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
     let most = distance(&asked.key);
     let rows = sqlx::query!(
         r#"
-        with named as materialized (
+        with asked as materialized (
+            select name_query($1) as names, plainto_tsquery('pg_catalog.english', $2) as texts
+        ),
+        named as materialized (
             select * from (
                 (select n.kind, n.id, n.category_id, n.role, n.name, n.name_key,
                         case when n.name_key <> $1 then 'prefix' when n.role = 'name' then 'name' else 'alias' end as tier,
@@ -122,7 +126,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
                 union all
                 (select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'words', char_length(n.name_key) as size
                    from search_names n
-                  where n.name_words @@ name_query($1)
+                  where n.name_words @@ (select names from asked)
                     and n.status = $3 and ($4::text is null or n.kind = $4)
                     and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
                             select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
@@ -130,28 +134,28 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
                   limit $6)
             ) names
         ),
-        alike as materialized (
-            select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'typo' as tier,
-                   (1000 * (n.name_key <-> $1))::integer as size
-              from search_names n
-             where $8 and not exists (select from named) and n.name_key % $1
-               and n.status = $3 and ($4::text is null or n.kind = $4)
-               and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
-                       select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
-             order by size, n.name_key
-             limit 60
-        ),
         texts as materialized (
             select n.kind, n.id, n.category_id, 'name' as role, n.name, n.name_key, 'text' as tier,
                    length(n.first_words) as size,
-                   n.first_words @@ plainto_tsquery('pg_catalog.english', $2) as in_first
+                   n.first_words @@ (select texts from asked) as in_first
               from search_texts n
-             where $7 and n.text_words @@ plainto_tsquery('pg_catalog.english', $2)
+             where $7 and n.text_words @@ (select texts from asked)
                and n.status = $3 and ($4::text is null or n.kind = $4)
                and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
                        select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
              order by in_first desc, size, n.name_key
              limit $6
+        ),
+        alike as materialized (
+            select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'typo' as tier,
+                   (1000 * (n.name_key <-> $1))::integer as size
+              from search_names n
+             where $8 and not exists (select from named) and ($9 or not exists (select from texts)) and n.name_key % $1
+               and n.status = $3 and ($4::text is null or n.kind = $4)
+               and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
+                       select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
+             order by size, n.name_key
+             limit 60
         )
         select kind as "kind!", id as "id!", category_id as "category?", role as "role!", name as "name!",
                name_key as "name_key!", tier as "tier!", size as "size!", in_first as "in_first!"
@@ -168,7 +172,8 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
         asked.categories.as_deref(),
         asked.max,
         asked.texts,
-        most > 0
+        most > 0,
+        !asked.key.contains(' ')
     )
     .fetch_all(conn)
     .await?;
@@ -228,16 +233,20 @@ pub struct Card {
     pub acronyms: Vec<String>,
     pub text: String,
     pub status: String,
-    pub categories: Vec<Uuid>,
+    pub categories: Json<Vec<CategoryLink>>,
     /// Of those alone that are found in it.
     pub body: Option<String>,
 }
 
-/// What the page of a search shows of each, by id.
+/// What a page shows of each thing on it, by id; and the `categories` that are only named.
 ///
 /// # Errors
 /// A database that does not answer.
-pub async fn cards(conn: &mut PgConnection, shown: &[&Match]) -> Result<HashMap<Uuid, Card>, sqlx::Error> {
+pub async fn cards(
+    conn: &mut PgConnection,
+    shown: &[&Match],
+    categories: impl Iterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, Card>, sqlx::Error> {
     let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
     let in_body: Vec<Uuid> =
         shown.iter().filter(|found| found.tier == Tier::Text && !found.in_first).map(|found| found.id).collect();
@@ -246,39 +255,24 @@ pub async fn cards(conn: &mut PgConnection, shown: &[&Match]) -> Result<HashMap<
         r#"
         select t.id as "id!", t.slug as "slug!", t.name as "name!",
                array(select a.name from term_aliases a where a.term_id = t.id and a.kind = 'acronym' order by a.position) as "acronyms!",
-               t.definition as "text!", t.status as "status!", array[t.category_id] as "categories!",
+               t.definition as "text!", t.status as "status!",
+               json_build_array(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name)) as "categories!: Json<Vec<CategoryLink>>",
                case when t.id = any($2) then t.body end as "body?"
-          from terms t where t.id = any($1)
+          from terms t join categories c on c.id = t.category_id where t.id = any($1)
         union all
-        select c.id, c.slug, c.name, '{}', c.description, 'published', '{}', null
-          from categories c where c.id = any($1)
+        select c.id, c.slug, c.name, '{}', c.description, 'published', '[]', null
+          from categories c where c.id = any($1) or c.id = any($3)
         union all
         select k.id, k.slug, k.name, '{}', k.description, k.status,
-               array(select l.category_id from company_categories l join categories c on c.id = l.category_id
-                      where l.company_id = k.id order by c.name_key, c.id), null
+               (select coalesce(json_agg(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name) order by c.name_key, c.id), '[]')
+                  from company_categories l join categories c on c.id = l.category_id where l.company_id = k.id), null
           from companies k where k.id = any($1)
         "#,
         &ids,
-        &in_body
+        &in_body,
+        &categories.collect::<Vec<_>>()
     )
     .fetch_all(conn)
     .await?;
     Ok(cards.into_iter().map(|card| (card.id, card)).collect())
-}
-
-/// The categories that are shown, of the terms that are found in all and on the page.
-///
-/// # Errors
-/// A database that does not answer.
-pub async fn links(
-    conn: &mut PgConnection,
-    counts: &[(Uuid, usize)],
-    cards: &HashMap<Uuid, Card>,
-) -> Result<HashMap<Uuid, CategoryLink>, sqlx::Error> {
-    let counted = counts.iter().map(|(id, _)| *id);
-    let ids: Vec<Uuid> = counted.chain(cards.values().flat_map(|card| card.categories.iter().copied())).collect();
-    let links = sqlx::query_as!(CategoryLink, "select id, slug, name from categories where id = any($1)", &ids)
-        .fetch_all(conn)
-        .await?;
-    Ok(links.into_iter().map(|link| (link.id, link)).collect())
 }

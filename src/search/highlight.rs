@@ -99,6 +99,7 @@ fn plain(body: &str) -> String {
             _ => {}
         }
     }
+    text.truncate(text.trim_end().len());
     text
 }
 
@@ -127,4 +128,62 @@ fn escaped(text: &str) -> String {
         }
     }
     html
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn unmarked(html: &str) -> String {
+        let text = html.replace("<mark>", "").replace("</mark>", "");
+        assert!(!text.contains(['<', '>', '"', '\'']), "{html}");
+        text.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&#39;", "'")
+            .replace("&amp;", "&")
+    }
+
+    proptest! {
+        /// Nothing is markup but the marks, and without them the text is what it was.
+        #[test]
+        fn a_highlight_is_its_text(text in "\\PC{0,80}|[<>&\"'/a-c ]{0,80}", asked in "\\PC{1,20}|[a-c<&]{1,5}") {
+            let marks = Marks::new(names::fold(&asked), vec![asked.to_lowercase()]);
+            prop_assert_eq!(unmarked(&marks.words(&text)), text.clone());
+            prop_assert_eq!(unmarked(&marks.name(&text, false)), text.clone());
+            prop_assert_eq!(unmarked(&marks.name(&text, true)), text);
+        }
+
+        #[test]
+        fn an_excerpt_is_a_part_of_its_body(words in prop::collection::vec("[a-zé]{1,9}", 1..200), at in 0..200_usize) {
+            let asked = &words[at % words.len()];
+            let body = words.join(" ");
+            let marks = Marks::new(names::fold(asked), Vec::new());
+            let excerpt = unmarked(&marks.excerpt(&body).unwrap());
+            let part = excerpt.trim_start_matches("… ").trim_end_matches(" …");
+            prop_assert!(body.contains(part) && part.contains(asked.as_str()), "{} in {}", excerpt, body);
+            prop_assert!(part.chars().count() <= EXCERPT_CHARS + 20);
+        }
+    }
+
+    #[test]
+    fn a_mark_is_where_the_word_is() {
+        let marks = |asked: &str, stems: &[&str]| {
+            Marks::new(names::fold(asked), stems.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(marks("found", &["found"]).name("Foundation Model", false), "<mark>Found</mark>ation Model");
+        assert_eq!(marks("deja", &["deja"]).name("Déjà Vu", false), "<mark>Déjà</mark> Vu");
+        assert_eq!(marks("学习", &[]).name("深度学习", false), "深度<mark>学习</mark>");
+        assert_eq!(
+            marks("model found", &["model", "found"]).name("Foundation Model", false),
+            "<mark>Foundation</mark> <mark>Model</mark>"
+        );
+        assert_eq!(
+            marks("the training", &["train"]).words("The trained train."),
+            "The <mark>trained</mark> <mark>train</mark>."
+        );
+        assert_eq!(marks("the", &[]).words("Of the."), "Of <mark>the</mark>.");
+    }
 }

@@ -227,20 +227,21 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
     let mut rest: Vec<(usize, &Match)> = (1..).zip(&found).skip(first).collect();
     let next_cursor = page.cut(&mut rest, |(place, found)| After { key: *place, id: found.id });
     let shown: Vec<&Match> = rest.into_iter().map(|(_, found)| found).collect();
-    let mut cards = find::cards(searching.connection()?, &shown).await?;
     let counts = count(&found);
-    let links = find::links(searching.connection()?, &counts, &cards).await?;
+    let mut cards = find::cards(searching.connection()?, &shown, counts.iter().map(|(id, _)| *id)).await?;
     let marks = Marks::new(asked.key, std::mem::take(&mut searching.stems));
     let seen = searching.end(&state);
-    let items =
-        shown.into_iter().filter_map(|found| Some(SearchHit::of(found, cards.remove(&found.id)?, &links, &marks)));
+    let count = |(id, count): (Uuid, usize)| {
+        let Card { id, slug, name, .. } = cards.get(&id)?;
+        Some(CategoryCount { category: CategoryLink { id: *id, slug: slug.clone(), name: name.clone() }, count })
+    };
     let results = SearchResults {
-        items: items.collect(),
-        total: found.len(),
-        categories: counts
+        categories: counts.into_iter().filter_map(count).collect(),
+        items: shown
             .into_iter()
-            .filter_map(|(id, count)| Some(CategoryCount { category: links.get(&id)?.clone(), count }))
+            .filter_map(|found| Some(SearchHit::of(found, cards.remove(&found.id)?, &marks)))
             .collect(),
+        total: found.len(),
         next_cursor,
     };
     let next = results.next_cursor.as_deref().map(|cursor| page.address(cursor));
@@ -274,7 +275,7 @@ async fn suggest(state: Data<State>, mut query: Query, reader: Reader) -> Result
     let mut searching = Searching::begin(&state, &question.text, find::likeness(&question.key)).await?;
     let asked = question.ask(query, searching.connection()?, false, count.unwrap_or(SUGGESTIONS)).await?;
     let found = find::find(searching.connection()?, &asked).await?;
-    let mut cards = find::cards(searching.connection()?, &found.iter().collect::<Vec<_>>()).await?;
+    let mut cards = find::cards(searching.connection()?, &found.iter().collect::<Vec<_>>(), std::iter::empty()).await?;
     let marks = Marks::new(asked.key, std::mem::take(&mut searching.stems));
     let seen = searching.end(&state);
     let items = found.into_iter().filter_map(|found| {
@@ -302,7 +303,7 @@ fn count(found: &[Match]) -> Vec<(Uuid, usize)> {
 }
 
 impl SearchHit {
-    fn of(found: &Match, card: Card, links: &HashMap<Uuid, CategoryLink>, marks: &Marks) -> Self {
+    fn of(found: &Match, card: Card, marks: &Marks) -> Self {
         let alias = found.alias().map(ToOwned::to_owned);
         let by_name = found.role == "name" && found.tier != Tier::Text;
         let highlights = Highlights {
@@ -318,7 +319,7 @@ impl SearchHit {
             name: card.name,
             acronyms: card.acronyms,
             text: card.text,
-            categories: card.categories.iter().filter_map(|id| links.get(id).cloned()).collect(),
+            categories: card.categories.0,
             status: card.status,
             tier: found.tier,
             alias,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many searches may wait for each one that runs.
-const WAITING: usize = 16;
+const WAITING: usize = 32;
 /// How long a search waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the cancelling of one may take.

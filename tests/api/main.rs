@@ -24,6 +24,7 @@ mod members;
 mod model;
 mod preconditions;
 mod schema;
+mod search;
 mod serve;
 mod settings;
 mod support;
