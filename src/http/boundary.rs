@@ -66,11 +66,6 @@ pub async fn boundary(
                 Some(error) => context.finish_with(error, response.request()),
                 None => context.finish(&own(error)),
             },
-            // A resource's own answer of such a status, as `/readyz` gives it, is complete.
-            None if response.headers().contains_key(header::CONTENT_TYPE) => {
-                context.add_headers(response.headers_mut());
-                return Ok(response);
-            }
             None => context.finish(&Error::framework(response.status())),
         };
         keep_headers(response.headers(), &mut finished.headers);
@@ -136,7 +131,11 @@ impl Context {
                     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(accepted));
                 }
             }
-            Error::Unavailable(_) | Error::NotSeenYet(_) | Error::Overtaken | Error::TimedOut(_) => {
+            Error::Unavailable(_)
+            | Error::NotReady(_)
+            | Error::NotSeenYet(_)
+            | Error::Overtaken
+            | Error::TimedOut(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -4,7 +4,8 @@
 //! (headers, problems, examples) is added once, in [`describe`].
 
 use actix_web::{dev::HttpServiceFactory, web::ServiceConfig};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::{
     IntoParams, OpenApi, PartialSchema, ToSchema,
     openapi::{
@@ -18,6 +19,7 @@ use utoipa::{
 };
 use utoipa_actix_web::OpenApiFactory;
 
+pub use form_3_0::as_3_0;
 pub use problems::*;
 pub use written::{items, patched, required, written};
 
@@ -29,6 +31,7 @@ use crate::{
     },
 };
 
+mod form_3_0;
 mod problems;
 mod written;
 
@@ -74,6 +77,7 @@ impl<'c> Routes<'c> {
         contact(name = "The termbase authors")
     ),
     servers((url = "/", description = "This server")),
+    security((), ("bearer" = [])),
     tags(
         (name = "terms", description = "The glossary's terms."),
         (name = "categories", description = "The tree that the terms stand in."),
@@ -159,9 +163,18 @@ fn finish(operation: &mut Operation) {
 }
 
 /// A handler names the role that it needs as a scope of its security, where a person looks for it. To tools only an OAuth
-/// flow has scopes, so the description says it in words, and as `x-role` to programs.
+/// flow has scopes, so the description says it in words, and as `x-role` to programs. What a token may be sent to stands
+/// once, for the whole description: some generators make a token required wherever an operation names one.
 fn tell_role(operation: &mut Operation) {
     let security = serde_json::to_value(&operation.security).unwrap_or_default();
+    if security == json!([{}, { "bearer": [] }]) {
+        operation.security = None;
+        return;
+    }
+    if security == json!([{}]) {
+        operation.security = Some(vec![]);
+        return;
+    }
     let Some(role) = security.pointer("/0/bearer/0").and_then(Value::as_str) else { return };
     operation.security = Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
     operation.extensions = Some(ExtensionsBuilder::new().add("x-role", role).build());
@@ -171,7 +184,7 @@ fn tell_role(operation: &mut Operation) {
 
 /// The same as JSON, as it is served and committed: one line a value, with a line break at the end.
 #[must_use]
-pub fn to_json(description: &Description) -> String {
+pub fn to_json(description: &impl Serialize) -> String {
     // A description that is made of strings and maps always serialises.
     let mut text = serde_json::to_string_pretty(description).unwrap_or_default();
     text.push('\n');

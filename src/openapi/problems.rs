@@ -262,6 +262,15 @@ impl IntoResponses for ServiceErrors {
     }
 }
 
+/// What the probe of readiness can answer beside `200`.
+pub struct ReadinessErrors;
+
+impl IntoResponses for ReadinessErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems("/readyz", [Error::NotReady("The database does not answer.".into())])
+    }
+}
+
 /// What the explanation of a problem can answer beside `200`.
 pub struct ProblemTypeErrors;
 
