@@ -280,6 +280,9 @@ pub enum Error {
     /// 503: the database does not answer, or has no room.
     #[error("The database does not answer; try again in a moment.")]
     Unavailable(#[source] sqlx::Error),
+    /// 503: the readiness probe's answer, with the reason.
+    #[error("{0}")]
+    NotReady(String),
     /// 503: a position that `Termbase-After` asks for, and that no snapshot has seen in time.
     #[error("The position {0}, which Termbase-After asks for, has not been seen here; try again in a moment.")]
     NotSeenYet(Position),
@@ -344,7 +347,7 @@ impl Error {
             Error::PreconditionFailed { .. } => PRECONDITION_FAILED,
             Error::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
             Error::PreconditionRequired => PRECONDITION_REQUIRED,
-            Error::Unavailable(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
+            Error::Unavailable(_) | Error::NotReady(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
             Error::SearchBusy => SEARCH_BUSY,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
@@ -383,6 +386,7 @@ impl Error {
             | Error::IdempotencyKeyReused
             | Error::PreconditionRequired
             | Error::Unavailable(_)
+            | Error::NotReady(_)
             | Error::NotSeenYet(_)
             | Error::Overtaken
             | Error::SearchBusy

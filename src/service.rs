@@ -2,10 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::{
-        StatusCode,
-        header::{self, Accept, Header},
-    },
+    http::header::{self, Accept, Header},
     web::{Bytes, Data, Path},
 };
 use serde::Serialize;
@@ -14,7 +11,7 @@ use utoipa::{ToSchema, openapi::OpenApi};
 use crate::{
     error::{Error, PROBLEMS},
     http::answer,
-    openapi::{self, ProblemTypeErrors, Routes, ServiceErrors, TAG_SERVICE},
+    openapi::{self, ProblemTypeErrors, ReadinessErrors, Routes, ServiceErrors, TAG_SERVICE},
     postgres,
     state::State,
 };
@@ -23,6 +20,7 @@ pub fn routes(routes: &mut Routes<'_>) {
     routes
         .service(read_index)
         .service(read_description)
+        .service(read_description_3_0)
         .service(open_docs)
         .service(read_problem_type)
         .service(read_health)
@@ -96,16 +94,36 @@ async fn read_index(request: HttpRequest) -> HttpResponse {
 )]
 #[get("/openapi.json")]
 async fn read_description(request: HttpRequest, description: Data<Description>) -> Result<HttpResponse, Error> {
-    answer::constant(&request, "application/json", description.0.clone())
+    answer::constant(&request, "application/json", description.newest.clone())
 }
 
-/// `/openapi.json`, ready to be sent.
-pub struct Description(Bytes);
+/// Read the description in 3.0
+///
+/// The same as OpenAPI 3.0, for generators that read no 3.1.
+#[utoipa::path(
+    operation_id = "read_description_3_0",
+    tag = TAG_SERVICE,
+    responses((status = 200, description = "The description.", body = serde_json::Value), ServiceErrors),
+    security(())
+)]
+#[get("/openapi-3.0.json")]
+async fn read_description_3_0(request: HttpRequest, description: Data<Description>) -> Result<HttpResponse, Error> {
+    answer::constant(&request, "application/json", description.in_3_0.clone())
+}
+
+/// The description, ready to be sent.
+pub struct Description {
+    newest: Bytes,
+    in_3_0: Bytes,
+}
 
 impl Description {
     #[must_use]
     pub fn of(description: &OpenApi) -> Self {
-        Description(openapi::to_json(description).into())
+        Description {
+            newest: openapi::to_json(description).into(),
+            in_3_0: openapi::to_json(&openapi::as_3_0(description)).into(),
+        }
     }
 }
 
@@ -176,12 +194,9 @@ fn marked_up(text: &str) -> String {
 /// Whether the process, or the service, works.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, or `unavailable`.
+    /// Always `ok`: what is not is a problem.
     #[schema(example = "ok")]
     pub status: &'static str,
-    /// Why it can't answer, for a person; empty where it can.
-    #[schema(max_items = 10)]
-    pub reasons: Vec<String>,
 }
 
 /// Check that the process lives
@@ -195,7 +210,7 @@ pub struct Health {
 )]
 #[get("/healthz")]
 async fn read_health() -> HttpResponse {
-    health(StatusCode::OK, "ok", Vec::new())
+    health()
 }
 
 /// Check that the service can answer
@@ -206,21 +221,16 @@ async fn read_health() -> HttpResponse {
     tag = TAG_SERVICE,
     responses(
         (status = 200, description = "The service can answer.", body = Health),
-        (status = 503, description = "It can't just now; `reasons` says why.", body = Health),
-        ServiceErrors
+        ReadinessErrors
     ),
     security(())
 )]
 #[get("/readyz")]
-async fn read_readiness(state: Data<State>) -> HttpResponse {
-    match postgres::check(&state.database).await {
-        Ok(()) => health(StatusCode::OK, "ok", Vec::new()),
-        Err(reason) => health(StatusCode::SERVICE_UNAVAILABLE, "unavailable", vec![reason]),
-    }
+async fn read_readiness(state: Data<State>) -> Result<HttpResponse, Error> {
+    postgres::check(&state.database).await.map_err(Error::NotReady)?;
+    Ok(health())
 }
 
-fn health(status: StatusCode, word: &'static str, reasons: Vec<String>) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Health { status: word, reasons })
+fn health() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health { status: "ok" })
 }

@@ -179,10 +179,13 @@ macro_rules! operations {
                 MessageParam,
                 IfMatch
             ),
-            request_body(content(
-                ($patch = "application/merge-patch+json", example = json!($change)),
-                ($patch = "application/json", example = json!($change)),
-            ), description = "The members that change."),
+            // One type: to some generators a second one is a second method, or none at all.
+            request_body(
+                content = $patch,
+                description = "The members that change; `application/merge-patch+json` is taken as well.",
+                content_type = "application/json",
+                example = json!($change)
+            ),
             responses((status = 200, description = "The page.", body = $page), EditErrors),
             security(("bearer" = [$needs]))
         )]

@@ -66,11 +66,6 @@ pub async fn boundary(
                 Some(error) => context.finish_with(error, response.request()),
                 None => context.finish(&own(error)),
             },
-            // A resource's own answer of such a status, as `/readyz` gives it, is complete.
-            None if response.headers().contains_key(header::CONTENT_TYPE) => {
-                context.add_headers(response.headers_mut());
-                return Ok(response);
-            }
             None => context.finish(&Error::framework(response.status())),
         };
         keep_headers(response.headers(), &mut finished.headers);
@@ -137,6 +132,7 @@ impl Context {
                 }
             }
             Error::Unavailable(_)
+            | Error::NotReady(_)
             | Error::NotSeenYet(_)
             | Error::Overtaken
             | Error::SearchBusy
