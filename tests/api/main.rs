@@ -9,6 +9,7 @@
 mod categories;
 mod cluster;
 mod companies;
+mod compatibility;
 mod contract;
 mod crashes;
 mod desk;
