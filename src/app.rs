@@ -20,6 +20,7 @@ use crate::{
     },
     openapi::{self, Collected, Routes},
     service::{self, Description},
+    site,
     state::State,
     terms, tokens,
 };
@@ -30,6 +31,7 @@ fn routes(routes: &mut Routes<'_>) {
     terms::routes(routes);
     categories::routes(routes);
     companies::routes(routes);
+    site::routes(routes);
     tokens::routes(routes);
     editorial::trash::routes(routes);
 }

@@ -10,6 +10,7 @@
 //! | [`app`] | the only place where routes and middleware are put together |
 //! | [`state`] | what every handler may use |
 //! | [`terms`], [`categories`], [`companies`] | the resources: each its routes, wire types, document, handlers and SQL |
+//! | [`site`] | what the site that shows the glossary passes on: the sitemap and the feed |
 //! | [`editorial`] | what the three share as things that editors write: documents, the one [write](editorial::Write), [edits](editorial::edit), [history](editorial::history), [trash](editorial::trash) |
 //! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
 //! | [`http`] | what HTTP needs and no resource owns: answers, tags, codings, pages, queries, tokens, the boundary |
@@ -73,6 +74,7 @@ pub mod postgres;
 pub mod samples;
 pub mod serve;
 pub mod service;
+pub mod site;
 pub mod state;
 pub mod telemetry;
 pub mod terms;

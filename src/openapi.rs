@@ -38,6 +38,7 @@ pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
 pub const TAG_TOKENS: &str = "tokens";
 pub const TAG_TRASH: &str = "trash";
+pub const TAG_SITE: &str = "site";
 pub const TAG_SERVICE: &str = "service";
 
 /// Takes each handler once: registers its route, and keeps its path and schemas for the description.
@@ -81,6 +82,7 @@ impl<'c> Routes<'c> {
         (name = "companies", description = "The companies that work with them."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
         (name = "trash", description = "What was deleted, and can come back or go for good."),
+        (name = "site", description = "What the site that shows the glossary passes on: its sitemap and its feed."),
         (name = "service", description = "The service itself: its index, its state, its description."),
     )
 )]
@@ -249,6 +251,10 @@ fn termbase_after() -> Parameter {
 /// Answers to the requests that the examples of the parameters make, on the samples. A test keeps them true.
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("read_term", include_str!("../openapi/examples/read_term.json")),
+    ("read_term_jsonld", include_str!("../openapi/examples/read_term_jsonld.json")),
+    ("read_sitemap", include_str!("../openapi/examples/read_sitemap.json")),
+    ("read_sitemap_part", include_str!("../openapi/examples/read_sitemap_part.json")),
+    ("read_feed", include_str!("../openapi/examples/read_feed.json")),
     ("list_terms", include_str!("../openapi/examples/list_terms.json")),
     ("read_category", include_str!("../openapi/examples/read_category.json")),
     ("list_categories", include_str!("../openapi/examples/list_categories.json")),
@@ -520,6 +526,25 @@ fn no_parameters() -> Error {
 /// What an operation for administrators can answer, and `errors`.
 fn admin_problems(instance: &str, errors: impl IntoIterator<Item = Error>) -> BTreeMap<String, RefOr<Response>> {
     problems(instance, errors.into_iter().chain(token_errors(Role::Admin)))
+}
+
+/// What the sitemap and the feed can answer beside `200`.
+pub struct SiteErrors;
+
+impl IntoResponses for SiteErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        read_problems("/sitemap.xml", vec![no_parameters(), Error::NoSite])
+    }
+}
+
+/// What a part of the sitemap can answer beside `200`.
+pub struct SitemapPartErrors;
+
+impl IntoResponses for SitemapPartErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let address = "/sitemaps/01a20c78-4513-7096-a7ca-781f7eec597d.xml";
+        read_problems(address, vec![no_parameters(), Error::NoSite, Error::NoAddress])
+    }
 }
 
 /// What any other operation can answer beside what it is for.

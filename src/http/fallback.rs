@@ -22,7 +22,8 @@ pub struct Addresses(Vec<(Vec<Segment>, Vec<Method>)>);
 #[derive(Debug, Clone)]
 enum Segment {
     Fixed(String),
-    Any,
+    /// Anything that ends so, and is longer.
+    Any(String),
 }
 
 impl Addresses {
@@ -30,7 +31,10 @@ impl Addresses {
     pub fn of(description: &utoipa::openapi::OpenApi) -> Self {
         let addresses = description.paths.paths.iter().map(|(path, item)| {
             let segments = path.trim_start_matches('/').split('/').map(|segment| {
-                if segment.starts_with('{') { Segment::Any } else { Segment::Fixed(segment.to_owned()) }
+                match segment.strip_prefix('{').and_then(|segment| segment.split_once('}')) {
+                    Some((_, ending)) => Segment::Any(ending.to_owned()),
+                    None => Segment::Fixed(segment.to_owned()),
+                }
             });
             let methods = [
                 (item.get.is_some(), Method::GET),
@@ -52,7 +56,7 @@ impl Addresses {
             segments.len() == asked.len()
                 && segments.iter().zip(&asked).all(|(segment, asked)| match segment {
                     Segment::Fixed(fixed) => fixed == asked,
-                    Segment::Any => !asked.is_empty(),
+                    Segment::Any(ending) => asked.len() > ending.len() && asked.ends_with(ending),
                 })
         };
         self.0.iter().find(|(segments, _)| fits(segments)).map(|(_, methods)| methods.as_slice())
@@ -126,11 +130,17 @@ mod tests {
 
     #[test]
     fn an_address_has_the_methods_of_its_operations() {
-        let item = PathItem::from_http_methods([HttpMethod::Get, HttpMethod::Patch], OperationBuilder::new().build());
-        let paths = PathsBuilder::new().path("/terms/{slug}", item).build();
+        let item = |methods: &[HttpMethod]| {
+            PathItem::from_http_methods(methods.iter().cloned(), OperationBuilder::new().build())
+        };
+        let paths = PathsBuilder::new()
+            .path("/terms/{slug}.jsonld", item(&[HttpMethod::Get]))
+            .path("/terms/{slug}", item(&[HttpMethod::Get, HttpMethod::Patch]))
+            .build();
         let addresses = Addresses::of(&OpenApiBuilder::new().paths(paths).build());
         let expected = [Method::GET, Method::HEAD, Method::PATCH, Method::OPTIONS];
         assert_eq!(addresses.methods("/terms/x"), Some(&expected[..]));
+        assert_eq!(addresses.methods("/terms/x.jsonld"), Some(&[Method::GET, Method::HEAD, Method::OPTIONS][..]));
         assert_eq!(addresses.methods("/terms/"), None);
         assert_eq!(addresses.methods("/terms/x/y"), None);
     }

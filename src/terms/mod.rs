@@ -2,6 +2,7 @@
 
 mod document;
 mod edit;
+mod jsonld;
 mod links;
 mod list;
 mod members;
@@ -19,7 +20,8 @@ use uuid::Uuid;
 use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
-    routes.service(list::list_terms).service(page::read_term);
+    // The first one that fits is taken, and a slug's segment would take the ending too.
+    routes.service(list::list_terms).service(jsonld::read_term_jsonld).service(page::read_term);
     edit::routes(routes);
     members::routes(routes);
 }
