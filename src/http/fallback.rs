@@ -1,5 +1,7 @@
 //! What no route takes: `404`, `405` with `Allow`, and `OPTIONS`, answered from the description.
 
+use std::cmp::Reverse;
+
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
@@ -59,7 +61,14 @@ impl Addresses {
                     Segment::Any(ending) => asked.len() > ending.len() && asked.ends_with(ending),
                 })
         };
-        self.0.iter().find(|(segments, _)| fits(segments)).map(|(_, methods)| methods.as_slice())
+        // `/terms/{slug}` fits what `/terms/{slug}.jsonld` does.
+        let ending = |segments: &[Segment]| -> usize {
+            let endings =
+                segments.iter().map(|segment| if let Segment::Any(ending) = segment { ending.len() } else { 0 });
+            endings.sum()
+        };
+        let found = self.0.iter().filter(|(segments, _)| fits(segments));
+        found.min_by_key(|(segments, _)| Reverse(ending(segments))).map(|(_, methods)| methods.as_slice())
     }
 }
 
@@ -134,8 +143,8 @@ mod tests {
             PathItem::from_http_methods(methods.iter().cloned(), OperationBuilder::new().build())
         };
         let paths = PathsBuilder::new()
-            .path("/terms/{slug}.jsonld", item(&[HttpMethod::Get]))
             .path("/terms/{slug}", item(&[HttpMethod::Get, HttpMethod::Patch]))
+            .path("/terms/{slug}.jsonld", item(&[HttpMethod::Get]))
             .build();
         let addresses = Addresses::of(&OpenApiBuilder::new().paths(paths).build());
         let expected = [Method::GET, Method::HEAD, Method::PATCH, Method::OPTIONS];

@@ -20,8 +20,7 @@ use uuid::Uuid;
 use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
-    // The first one that fits is taken, and a slug's segment would take the ending too.
-    routes.service(list::list_terms).service(jsonld::read_term_jsonld).service(page::read_term);
+    routes.service(list::list_terms).service(page::read_term).service(jsonld::read_term_jsonld);
     edit::routes(routes);
     members::routes(routes);
 }
