@@ -21,6 +21,7 @@ use crate::{
     openapi::{self, Collected, Routes},
     search,
     service::{self, Description},
+    site,
     state::State,
     terms, tokens,
 };
@@ -32,6 +33,7 @@ fn routes(routes: &mut Routes<'_>) {
     categories::routes(routes);
     companies::routes(routes);
     search::routes(routes);
+    site::routes(routes);
     tokens::routes(routes);
     editorial::trash::routes(routes);
 }

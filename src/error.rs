@@ -48,6 +48,9 @@ problems! {
          before: viewer, contributor, editor, admin. Use a token of that role, or ask an administrator for one."
     NOT_FOUND = "not_found" NOT_FOUND "Nothing is here":
         "No such address, or nothing public under this slug. `suggestions` names the closest slugs, where there are any."
+    NO_SITE = "no_site" NOT_FOUND "The site is not known":
+        "The sitemap and the feed hold addresses of the site that shows the glossary, and this service has not been told where \
+         that is. Whoever runs it sets `TERMBASE_SITE_TERM_URL`."
     METHOD_NOT_ALLOWED = "method_not_allowed" METHOD_NOT_ALLOWED "The method is not allowed here":
         "The address exists, but not for this method. The `Allow` header lists the methods that it has."
     NOT_ACCEPTABLE = "not_acceptable" NOT_ACCEPTABLE "No acceptable form":
@@ -187,7 +190,7 @@ pub struct Problem {
     #[schema(format = "uri-reference", example = "/terms")]
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
-    /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
+    /// `token_required`, `forbidden`, `not_found`, `no_site`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
     /// `log_restarted`, `precondition_failed`, `content_too_large`, `uri_too_long`, `unsupported_media_type`,
     /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable`,
     /// `search_busy` and `timed_out`; more may come.
@@ -239,6 +242,11 @@ pub enum Error {
     /// 404: no such address.
     #[error("There is no such address; / lists what there is.")]
     NoAddress,
+    /// 404: what shows the site's addresses, where no setting names them.
+    #[error(
+        "This holds addresses of the site that shows the glossary, which this service does not know; set TERMBASE_SITE_TERM_URL."
+    )]
+    NoSite,
     /// 405, with the methods that the address has.
     #[error("This address knows the methods {allow}.")]
     MethodNotAllowed { allow: String },
@@ -334,6 +342,7 @@ impl Error {
             | Error::NotInTrash { .. }
             | Error::NoToken
             | Error::NoAddress => NOT_FOUND,
+            Error::NoSite => NO_SITE,
             Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
             Error::NotAcceptable => NOT_ACCEPTABLE,
             Error::Refused { faults, conflicts } if faults.len() == conflicts.len() => CONFLICT,
@@ -376,6 +385,7 @@ impl Error {
             | Error::NotInTrash { .. }
             | Error::NoToken
             | Error::NoAddress
+            | Error::NoSite
             | Error::MethodNotAllowed { .. }
             | Error::NotAcceptable
             | Error::Gone { .. }

@@ -10,6 +10,7 @@
 //! | [`app`] | the only place where routes and middleware are put together |
 //! | [`state`] | what every handler may use |
 //! | [`terms`], [`categories`], [`companies`] | the resources: each its routes, wire types, document, handlers and SQL |
+//! | [`site`] | what the site that shows the glossary passes on: the sitemap and the feed |
 //! | [`editorial`] | what the three share as things that editors write: documents, the one [write](editorial::Write), [edits](editorial::edit), [history](editorial::history), [trash](editorial::trash) |
 //! | [`search`] | what is found by a name, the beginning of one, a misspelt one, or words; searching's own share of the connections |
 //! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
@@ -75,6 +76,7 @@ pub mod samples;
 pub mod search;
 pub mod serve;
 pub mod service;
+pub mod site;
 pub mod state;
 pub mod telemetry;
 pub mod terms;

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{changes::Position, clock::Clock, search::Share};
+use crate::{changes::Position, clock::Clock, search::Share, site::SiteSettings};
 
 /// What every handler may use. Nothing in it that is served changes: what does is in Postgres.
 pub struct State {
@@ -33,6 +33,8 @@ pub struct HttpSettings {
     pub write_origins: Origins,
     /// Whether a change without `If-Match` is refused.
     pub require_if_match: bool,
+    /// Whose addresses stand in answers that leave this service.
+    pub site: SiteSettings,
     /// After this a request is given up.
     pub request_timeout: Duration,
     /// After this requests in flight are given up when the server stops.

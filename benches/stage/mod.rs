@@ -12,6 +12,7 @@ use termbase::{
         self,
         cluster::{Cluster, Options},
     },
+    site::SiteSettings,
     state::{HttpSettings, Origins, State},
 };
 
@@ -45,6 +46,7 @@ impl Stage {
             surrogate_keys: false,
             write_origins: Origins::These(Vec::new()),
             require_if_match: false,
+            site: SiteSettings::default(),
             request_timeout: Duration::from_secs(10),
             drain_timeout: Duration::ZERO,
             workers: std::thread::available_parallelism().map_or(2, usize::from),

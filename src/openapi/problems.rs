@@ -75,6 +75,25 @@ impl IntoResponses for ViewerListErrors {
     }
 }
 
+/// What the sitemap and the feed can answer beside `200`.
+pub struct SiteErrors;
+
+impl IntoResponses for SiteErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        read_problems("/sitemap.xml", vec![no_parameters(), Error::NoSite])
+    }
+}
+
+/// What a part of the sitemap can answer beside `200`.
+pub struct SitemapPartErrors;
+
+impl IntoResponses for SitemapPartErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let address = "/sitemaps/01a20c78-4513-7096-a7ca-781f7eec597d.xml";
+        read_problems(address, vec![no_parameters(), Error::NoSite, Error::NoAddress])
+    }
+}
+
 /// What searching can answer beside `200`.
 pub struct SearchErrors;
 
