@@ -380,7 +380,7 @@ async fn peer(database: &PgPool, question: &str) -> Vec<usize> {
         select slug
           from (select id, min(tier) as tier, max(likeness) as likeness, min(length) as length
                   from (select id, case when name_key = $1 then 1 else 3 end as tier, 1::real as likeness, char_length(name_key) as length
-                          from terms where name_key >= $1 and name_key < $1 || chr(1114111)
+                          from terms where name_key >= $1 and name_key < $1 || chr(1114111) and deleted_at is null
                         union all
                         select term_id, 2, 1, char_length(name_key) from term_aliases where name_key = $1
                         union all

@@ -52,7 +52,7 @@ pub struct DatabaseSettings {
     /// `TERMBASE_MIGRATE_URL`: the same database past a transaction-pooling proxy, for migrations.
     pub migrate: Option<PgConnectOptions>,
     /// `TERMBASE_CONNECTIONS`: how many connections are held, 2 to 500, of which half may be writing at a time
-    /// and a quarter searching. Default 10.
+    /// and a third searching. Default 10.
     pub connections: u32,
     /// `PG_BIN_DIR`: the programs of the private cluster; found where it is not set.
     pub bin_dir: Option<PathBuf>,

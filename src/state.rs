@@ -76,13 +76,13 @@ impl Origins {
 }
 
 impl State {
-    /// Writers get half of the pool (they wait for each other, at the head of the log above all), searches a quarter, and
+    /// Writers get half of the pool (they wait for each other, at the head of the log above all), searches a third, and
     /// reading is to go on meanwhile.
     #[must_use]
     pub fn new(database: PgPool, clock: Clock, http: HttpSettings, log_id: Uuid) -> Self {
         let connections = usize::try_from(database.options().get_max_connections()).unwrap_or(1);
         let writers = Arc::new(Semaphore::new((connections / 2).max(1)));
-        let searches = Share::of((connections / 4).max(1));
+        let searches = Share::of((connections / 3).max(1));
         State { database, clock, http, log_id, writers, searches }
     }
 

@@ -81,7 +81,7 @@ fn distance(key: &str) -> usize {
 /// them, which is half of those of a short name.
 #[must_use]
 pub fn likeness(key: &str) -> f32 {
-    if key.chars().count() < 5 { 0.3 } else { 0.25 }
+    if (5..12).contains(&key.chars().count()) { 0.25 } else { 0.3 }
 }
 
 /// One thing that is found, by its best name.

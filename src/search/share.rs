@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -62,18 +62,18 @@ impl Searching {
         let place = state.searches.places.clone().try_acquire_owned().map_err(busy)?;
         let turn = timeout(PATIENCE, state.searches.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Error::SearchBusy) };
+        let mut snapshot = state.database.begin_with("begin isolation level repeatable read, read only").await?;
         // One plan does for whatever is asked: planning costs more than finding.
-        let begin = format!(
-            "begin isolation level repeatable read, read only; set local plan_cache_mode = force_generic_plan; \
-             set local statement_timeout = '2s'; set local pg_trgm.similarity_threshold = {likeness}"
-        );
-        let mut snapshot = state.database.begin_with(AssertSqlSafe(begin)).await?;
         let row = sqlx::query!(
             r#"
             select pg_backend_pid() as "process!", coalesce((select max(position) from changes), 0) as "position!",
-                   tsvector_to_array(to_tsvector('pg_catalog.english', $1)) as "stems!"
+                   tsvector_to_array(to_tsvector('pg_catalog.english', $1)) as "stems!",
+                   set_config('plan_cache_mode', 'force_generic_plan', true) as plan,
+                   set_config('statement_timeout', '2s', true) as statement,
+                   set_config('pg_trgm.similarity_threshold', $2::real::text, true) as likeness
             "#,
-            asked
+            asked,
+            likeness
         )
         .fetch_one(&mut *snapshot)
         .await?;

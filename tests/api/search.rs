@@ -420,7 +420,7 @@ async fn searches_beyond_their_share_are_refused_at_once_and_reading_goes_on() {
         for _ in 0..50 {
             assert_eq!(app.get("/companies").await.status, 200);
         }
-        assert_eq!(searching(&mut look).await, 1, "a quarter of four connections");
+        assert_eq!(searching(&mut look).await, 1, "a third of four connections");
         connection.close().await.unwrap();
     };
     let (answers, ()) = timeout(DEADLINE, async { tokio::join!(crowd, reading) }).await.expect("an end");
