@@ -22,6 +22,7 @@ const READS: [&str; 9] = [
     "/companies/openai",
     "/sitemap.xml",
     "/feed.atom",
+    "/search?q=model",
 ];
 
 #[tokio::test]
