@@ -250,8 +250,10 @@ fn termbase_after() -> Parameter {
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("read_term", include_str!("../openapi/examples/read_term.json")),
     ("list_terms", include_str!("../openapi/examples/list_terms.json")),
+    ("list_letters", include_str!("../openapi/examples/list_letters.json")),
     ("read_category", include_str!("../openapi/examples/read_category.json")),
     ("list_categories", include_str!("../openapi/examples/list_categories.json")),
+    ("read_category_tree", include_str!("../openapi/examples/read_category_tree.json")),
     ("read_company", include_str!("../openapi/examples/read_company.json")),
     ("list_companies", include_str!("../openapi/examples/list_companies.json")),
     ("read_term_document", include_str!("../openapi/examples/read_term_document.json")),

@@ -2,11 +2,14 @@
 
 mod document;
 mod edit;
+mod letters;
 mod links;
 mod list;
 mod members;
 mod page;
 mod render;
+mod rows;
+mod slugs;
 
 pub use document::{Alias, AliasKind, Source, TermDocument, TermStatus};
 pub use list::{TermExcerpt, first_of_category, first_of_company};
@@ -19,7 +22,7 @@ use uuid::Uuid;
 use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
-    routes.service(list::list_terms).service(page::read_term);
+    routes.service(list::list_terms).service(letters::list_letters).service(page::read_term);
     edit::routes(routes);
     members::routes(routes);
 }
