@@ -215,8 +215,8 @@ fn begin(page: &Page<Key>) -> (i32, &str, Uuid) {
     page.after.as_ref().map_or((0, "", Uuid::nil()), |after| (after.key.rank, &after.key.name_key, after.id))
 }
 
-/// The companies of a page in their order, and one more where there are more. There are three ways to them, one of which
-/// is open: all by name; those of a category, from its own index; the union of a term's own and those of its category.
+/// The companies of a page in their order, and one more where there are more. There are three ways to them: all by name;
+/// a term's own; and those of a category, from its own index, behind a term's own where it is the term's.
 async fn rows(conn: &mut PgConnection, narrowed: &Narrowed, page: &Page<Key>) -> Result<Vec<Row>, sqlx::Error> {
     let (rank, key, id) = begin(page);
     let (term, home) = narrowed.term.unzip();
@@ -228,31 +228,32 @@ async fn rows(conn: &mut PgConnection, narrowed: &Narrowed, page: &Page<Key>) ->
                   from ((select k.id, 0 as rank, k.name_key
                            from companies k
                           where $2::uuid is null and $3::uuid is null
-                            and k.status = $1 and k.is_public = ($1 = 'published') and k.deleted_at is null
+                            and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
                             and ($5::text is null or k.country = $5) and (k.name_key, k.id) > ($7, $8)
                           order by k.name_key, k.id
                           limit $9)
                         union all
-                        (select l.company_id, 0, l.name_key
-                           from company_categories l join companies k on k.id = l.company_id
-                          where l.category_id = $2 and $3::uuid is null and l.is_public = ($1 = 'published')
-                            and k.status = $1 and k.deleted_at is null
-                            and ($5::text is null or k.country = $5) and (l.name_key, l.company_id) > ($7, $8)
-                          order by l.name_key, l.company_id
-                          limit $9)
-                        union all
-                        (select k.id, l.rank, k.name_key
-                           from (select company_id, min(rank) as rank
-                                   from (select company_id, 0 as rank from term_companies where term_id = $3
-                                         union all
-                                         select company_id, 1 from company_categories where category_id = $4) both_ways
-                                  group by company_id) l
-                           join companies k on k.id = l.company_id
-                          where k.status = $1 and k.is_public = ($1 = 'published') and k.deleted_at is null
-                            and ($5::text is null or k.country = $5) and (l.rank, k.name_key, k.id) > ($6, $7, $8)
+                        (select k.id, 0, k.name_key
+                           from term_companies l join companies k on k.id = l.company_id
+                          where l.term_id = $3 and $6 = 0
+                            and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                            and ($5::text is null or k.country = $5) and (k.name_key, k.id) > ($7, $8)
                             and ($2::uuid is null
                                  or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2))
-                          order by l.rank, k.name_key, k.id
+                          order by k.name_key, k.id
+                          limit $9)
+                        union all
+                        (select l.company_id, case when $3::uuid is null then 0 else 1 end, l.name_key
+                           from company_categories l join companies k on k.id = l.company_id
+                          where l.category_id = coalesce($4, $2) and l.is_public = ($1 = 'published')
+                            and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                            and ($5::text is null or k.country = $5)
+                            and ($3::uuid is not null and $6 = 0 or (l.name_key, l.company_id) > ($7, $8))
+                            and ($3::uuid is null
+                                 or not exists (select from term_companies o where o.term_id = $3 and o.company_id = k.id))
+                            and ($3::uuid is null or $2::uuid is null
+                                 or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2))
+                          order by l.name_key, l.company_id
                           limit $9)) f
                  order by f.rank, f.name_key, f.id
                  limit $9) first
@@ -273,31 +274,35 @@ async fn rows(conn: &mut PgConnection, narrowed: &Narrowed, page: &Page<Key>) ->
     .await
 }
 
-/// How many companies the list has on all its pages; those of a category alone from its own index.
+/// How many companies the list has on all its pages. What is public is counted from an index alone, unless it is narrowed
+/// by country.
 async fn total(conn: &mut PgConnection, narrowed: &Narrowed) -> Result<i64, sqlx::Error> {
     let (term, home) = narrowed.term.unzip();
     sqlx::query_scalar!(
         r#"
         select case
-                   when $3::uuid is not null then (
-                       select count(*)
-                         from (select company_id from term_companies where term_id = $3
-                               union
-                               select company_id from company_categories where category_id = $4) l
-                         join companies k on k.id = l.company_id
-                        where k.status = $1 and k.deleted_at is null and ($5::text is null or k.country = $5)
-                          and ($2::uuid is null
-                               or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2)))
-                   when $2::uuid is null then (
+                   when $2::uuid is null and $3::uuid is null then (
                        select count(*) from companies k
-                        where k.status = $1 and k.is_public = ($1 = 'published') and k.deleted_at is null
+                        where ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
                           and ($5::text is null or k.country = $5))
-                   when $1 = 'published' and $5::text is null then (
-                       select count(*) from company_categories where category_id = $2 and is_public)
                    else (
-                       select count(*) from company_categories l join companies k on k.id = l.company_id
-                        where l.category_id = $2 and l.is_public = ($1 = 'published')
-                          and k.status = $1 and k.deleted_at is null and ($5::text is null or k.country = $5))
+                       select count(*) from term_companies l join companies k on k.id = l.company_id
+                        where l.term_id = $3
+                          and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                          and ($5::text is null or k.country = $5)
+                          and ($2::uuid is null
+                               or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2))
+                   ) + (
+                       select count(*) from company_categories l
+                        where l.category_id = coalesce($4, $2) and l.is_public = ($1 = 'published')
+                          and ($1 = 'published' and $5::text is null
+                               or exists (select from companies k
+                                           where k.id = l.company_id and ($5::text is null or k.country = $5)
+                                             and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)))
+                          and ($3::uuid is null
+                               or not exists (select from term_companies o where o.term_id = $3 and o.company_id = l.company_id))
+                          and ($3::uuid is null or $2::uuid is null
+                               or exists (select from company_categories o where o.company_id = l.company_id and o.category_id = $2)))
                end as "total!"
         "#,
         narrowed.status.as_str(),

@@ -76,7 +76,9 @@ pub(super) async fn answer(state: &State, query: Query, asked: &[String]) -> Res
         select coalesce((select max(position) from changes), 0) as "position!",
                coalesce((select json_agg(json_build_array(a.number, k.card))
                            from unnest($1::text[], $2::uuid[]) with ordinality as a (slug, id, number)
-                           left join slug_history h on h.kind = 'term' and h.slug = a.slug and h.public
+                           left join lateral (
+                               select h.entity from slug_history h where h.kind = 'term' and h.slug = a.slug and h.public limit 1
+                           ) h on true
                            join term_cards k on k.id = coalesce(a.id, h.entity)), '[]') as "cards!: Json<Vec<(usize, TermCard)>>"
         "#,
         &slugs as &[Option<&str>],

@@ -22,6 +22,7 @@ mod http;
 mod lists;
 mod members;
 mod model;
+mod plans;
 mod preconditions;
 mod schema;
 mod serve;
