@@ -274,7 +274,7 @@ pub enum Error {
     #[error("The body of the request may have at most {0} bytes.")]
     ContentTooLarge(usize),
     /// 414: path and query beyond their bound.
-    #[error("Path and query have {0} bytes; at most 4096 are read.")]
+    #[error("Path and query have {0} bytes; at most 8192 are read.")]
     UriTooLong(usize),
     /// 415: the body is not of a type that is read here, or it is compressed.
     #[error("The body must be {accepted} in UTF-8, said so by Content-Type, without a Content-Encoding.")]

@@ -59,6 +59,24 @@ pub fn letter(name_key: &str) -> char {
     }
 }
 
+/// Which keys stand under a letter: those from `from` on and before `until`, and those from `and_from` on; all of them where
+/// there are no bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    pub from: Option<String>,
+    pub until: Option<String>,
+    pub and_from: Option<String>,
+}
+
+/// The runs of a letter, A to Z or `#`, as [`letter`] gives it: `#` is what stands before `a` and after `z`.
+pub fn runs(letter: char) -> Runs {
+    let from = letter.to_ascii_lowercase();
+    match char::from_u32(u32::from(from) + 1).filter(|_| from.is_ascii_lowercase()) {
+        Some(next) => Runs { from: Some(from.into()), until: Some(next.into()), and_from: None },
+        None => Runs { from: None, until: Some("a".into()), and_from: Some("{".into()) },
+    }
+}
+
 /// What is wrong with a name. Its text says the rule and what would pass; positions count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {

@@ -2,6 +2,7 @@
 
 mod document;
 mod edit;
+mod list;
 mod page;
 
 pub use document::CategoryDocument;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use crate::{changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
-    routes.service(page::list_categories).service(page::read_category);
+    routes.service(list::list_categories).service(list::read_category_tree).service(page::read_category);
     edit::routes(routes);
 }
 

@@ -1,4 +1,4 @@
-//! `GET /categories`, flat, and `GET /categories/{slug}` with the first terms and companies.
+//! `GET /categories/{slug}`: a category with the first of its terms and companies.
 
 use actix_web::{get, web::Data};
 use serde::Serialize;
@@ -19,23 +19,11 @@ use crate::{
         lookup::{self, Address},
         query::Query,
     },
-    openapi::{EntityErrors, ListErrors, TAG_CATEGORIES},
+    openapi::{EntityErrors, TAG_CATEGORIES},
     postgres,
     state::State,
     terms::{self, TermExcerpt},
 };
-
-/// All categories. There is always one page: a glossary has tens of them.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CategoryList {
-    pub items: Vec<CategoryCard>,
-    /// Always `null`: the list has one page.
-    #[schema(required)]
-    pub next_cursor: Option<String>,
-    /// How many categories there are.
-    #[schema(minimum = 0, example = 4)]
-    pub total: i64,
-}
 
 /// The whole page of a category.
 #[derive(Debug, Serialize, ToSchema)]
@@ -76,41 +64,6 @@ pub struct CategoryPage {
     /// How often the category was written, from 1.
     #[schema(minimum = 1, example = 1)]
     pub version: i64,
-}
-
-/// List categories
-///
-/// All categories, flat: parents before their children, siblings by rank and name. `parent` makes the tree.
-#[utoipa::path(
-    operation_id = "list_categories",
-    tag = TAG_CATEGORIES,
-    responses((status = 200, description = "All categories.", body = CategoryList), ListErrors),
-    security((), ("bearer" = []))
-)]
-#[get("/categories")]
-pub async fn list_categories(state: Data<State>, query: Query, _: Reader) -> Result<Answer, Error> {
-    query.finish()?;
-    let row = sqlx::query!(
-        r#"
-        with recursive tree (id, path) as (
-            select c.id, array[(c.rank, c.name_key, c.id)] from categories c where c.parent_id is null and c.deleted_at is null
-            union all
-            select c.id, tree.path || (c.rank, c.name_key, c.id) from tree join categories c on c.parent_id = tree.id where c.deleted_at is null
-        )
-        select coalesce(json_agg(k.card order by tree.path), '[]') as "items!: Json<Vec<CategoryCard>>",
-               coalesce((select max(position) from changes), 0) as "position!"
-          from tree join category_cards k on k.id = tree.id
-        "#
-    )
-    .fetch_one(&state.database)
-    .await?;
-    let items = row.items.0;
-    let mut keys = Keys::default();
-    keys.add("categories".into());
-    items.iter().for_each(|card| keys.add(format!("category:{}/card", card.id)));
-    let total = i64::try_from(items.len()).map_err(Error::internal)?;
-    let seen = Seen { position: state.position(row.position), keys };
-    Answer::json(&CategoryList { items, next_cursor: None, total }, None, seen)
 }
 
 /// Read a category
@@ -161,7 +114,7 @@ pub(super) async fn answer(state: &State, which: Which<'_>) -> Result<Option<Ans
     .await?;
     let Some(row) = row else { return Ok(None) };
     let below = with_descendants(&mut snapshot, row.id).await?;
-    let terms = terms::first_of_category(&mut snapshot, &row.slug, &below).await?;
+    let terms = terms::first_of_category(&mut snapshot, &row.slug, below).await?;
     let companies = companies::first_of_category(&mut snapshot, &row.slug, row.id).await?;
     let number = postgres::position(&mut snapshot).await?;
 

@@ -331,8 +331,13 @@ impl Entity for CompanyDocument<Uuid> {
                 document.clone();
             (slug, name, description, website, country, status)
         };
+        // Lists narrowed by country are made from the key of all lists.
+        let narrowed = before.is_none_or(|before| before.country != after.country);
         let listed = was != is || before.is_none_or(|before| before.name != after.name);
         touched.key(format!("company:{id}"));
+        let named = |document: Option<&Self>| document.map(|document| document.categories.clone()).unwrap_or_default();
+        named(row.public_before()).into_iter().for_each(|category| touched.counts.companies(category, -1));
+        named(row.public_after()).into_iter().for_each(|category| touched.counts.companies(category, 1));
         if was != is || before.is_none_or(|before| shown(before) != shown(after)) {
             touched.key(format!("company:{id}/card"));
         }
@@ -353,7 +358,7 @@ impl Entity for CompanyDocument<Uuid> {
                 .chain([&row.slug])
                 .for_each(|slug| touched.key(format!("slug:company/{slug}")));
         }
-        if listed {
+        if listed || narrowed {
             touched.key("companies".into());
         }
         let old = before.map(|before| before.categories.as_slice()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! `GET /companies`: published companies by name; those of a category; those of a term, in the order of its page.
+//! `GET /companies`: published companies by name; those of a category or a country; those of a term, in the order of its
+//! page.
 
 use actix_web::{get, web::Data};
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use uuid::Uuid;
 use super::{CompanyCard, CompanyStatus};
 use crate::{
     changes::{Keys, Seen},
+    countries::is_country,
     editorial::{Kind, document::Choice},
     error::Error,
     http::{
@@ -82,6 +84,7 @@ struct Key {
     params(
         ("category" = Option<String>, Query, description = "Only companies that name this category: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
         ("term" = Option<String>, Query, description = "Only companies linked to this term or to its category: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
+        ("country" = Option<String>, Query, description = "Only companies of this country: ISO 3166-1 alpha-2, in capitals.", pattern = "^[A-Z]{2}$", example = "US"),
         ("status" = Option<CompanyStatus>, Query, description = "Only companies of this status; `published` where it is absent."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
@@ -95,42 +98,54 @@ struct Key {
 #[get("/companies")]
 pub async fn list_companies(state: Data<State>, mut query: Query, reader: Reader) -> Result<Answer, Error> {
     let (category, term) = (query.text("category"), query.text("term"));
+    let country = query.take("country", |value| {
+        let expected = "Expected a code of ISO 3166-1 alpha-2, two capital letters such as DE.";
+        if is_country(value) { Ok(value.to_owned()) } else { Err(("unknown_value", expected.into())) }
+    });
     let status: Option<CompanyStatus> = query.choice("status");
-    let filters =
-        [("category", category.as_deref()), ("term", term.as_deref()), ("status", status.map(CompanyStatus::as_str))];
+    let filters = [
+        ("category", category.as_deref()),
+        ("term", term.as_deref()),
+        ("country", country.as_deref()),
+        ("status", status.map(CompanyStatus::as_str)),
+    ];
     let page = Page::take(&mut query, "/companies", &filters);
     let status = status.unwrap_or(CompanyStatus::Published);
     if status == CompanyStatus::Draft {
         reader.may_see_drafts()?;
     }
     let mut snapshot = postgres::snapshot(&state.database).await?;
-    let category = lookup::filter(&mut snapshot, &mut query, Kind::Category, category.as_deref()).await?;
-    let term = lookup::filter(&mut snapshot, &mut query, Kind::Term, term.as_deref()).await?;
+    let category = lookup::filter(&mut snapshot, &mut query, "category", Kind::Category, category.as_deref()).await?;
+    let term = lookup::filter(&mut snapshot, &mut query, "term", Kind::Term, term.as_deref()).await?;
     query.finish()?;
+    let term = match term {
+        Some(term) => Some((term, home(&mut snapshot, term).await?)),
+        None => None,
+    };
     let mut keys = Keys::default();
     category.iter().for_each(|id| keys.add(format!("category:{id}/companies")));
-    let mut found = match (term, category) {
-        (Some(term), category) => {
-            let home = sqlx::query_scalar!("select category_id from terms where id = $1", term)
-                .fetch_one(&mut *snapshot)
-                .await?;
-            keys.add(format!("term:{term}"));
-            keys.add(format!("category:{home}/companies"));
-            of_term(&mut snapshot, term, home, category, status, &page).await?
-        }
-        (None, Some(category)) => of_category(&mut snapshot, category, status, &page).await?,
-        (None, None) => {
-            keys.add("companies".into());
-            all(&mut snapshot, status, &page).await?
-        }
-    };
+    if let Some((term, home)) = term {
+        keys.add(format!("term:{term}"));
+        keys.add(format!("category:{home}/companies"));
+    }
+    if (term.is_none() && category.is_none()) || country.is_some() {
+        keys.add("companies".into());
+    }
+    let narrowed = Narrowed { status, category, term, country };
+    let mut rows = rows(&mut snapshot, &narrowed, &page).await?;
+    let total = total(&mut snapshot, &narrowed).await?;
     let number = postgres::position(&mut snapshot).await?;
-    let next_cursor = page.cut(&mut found.rows, Row::after);
-    let items: Vec<CompanyCard> = found.rows.into_iter().map(|row| row.card.0).collect();
+    let next_cursor = page.cut(&mut rows, Row::after);
+    let items: Vec<CompanyCard> = rows.into_iter().map(|row| row.card.0).collect();
     items.iter().for_each(|card| card.add_keys(&mut keys));
     let next = next_cursor.as_deref().map(|cursor| page.address(cursor));
     let seen = Seen { position: state.position(number), keys };
-    Ok(Answer::json(&CompanyList { items, next_cursor, total: found.total }, None, seen)?.with_next(next))
+    Ok(Answer::json(&CompanyList { items, next_cursor, total }, None, seen)?.with_next(next))
+}
+
+/// The category of a term.
+async fn home(snapshot: &mut PgConnection, term: Uuid) -> Result<Uuid, sqlx::Error> {
+    sqlx::query_scalar!("select category_id from terms where id = $1", term).fetch_one(snapshot).await
 }
 
 /// The first companies of a category, for the category's page.
@@ -143,9 +158,12 @@ pub async fn first_of_category(
     category: Uuid,
 ) -> Result<CompanyExcerpt, Error> {
     let page = Page::first("/companies", &[("category", Some(slug))], 20);
-    let mut found = of_category(snapshot, category, CompanyStatus::Published, &page).await?;
-    let rest = page.cut(&mut found.rows, Row::after).map(|cursor| page.address(&cursor));
-    Ok(CompanyExcerpt { items: found.rows.into_iter().map(|row| row.card.0).collect(), total: found.total, rest })
+    let (status, category) = (CompanyStatus::Published, Some(category));
+    let narrowed = Narrowed { status, category, term: None, country: None };
+    let mut rows = rows(snapshot, &narrowed, &page).await?;
+    let total = total(snapshot, &narrowed).await?;
+    let rest = page.cut(&mut rows, Row::after).map(|cursor| page.address(&cursor));
+    Ok(CompanyExcerpt { items: rows.into_iter().map(|row| row.card.0).collect(), total, rest })
 }
 
 /// The first companies of a term, which its page read in its own round trip, with the address of the rest. `linked` of
@@ -170,9 +188,13 @@ pub fn excerpt_of_term(
     TermCompanies { items, linked, total, rest }
 }
 
-struct Found {
-    rows: Vec<Row>,
-    total: i64,
+/// Which companies a list has. Everything narrows.
+struct Narrowed {
+    status: CompanyStatus,
+    category: Option<Uuid>,
+    /// With the term's category.
+    term: Option<(Uuid, Uuid)>,
+    country: Option<String>,
 }
 
 struct Row {
@@ -193,143 +215,102 @@ fn begin(page: &Page<Key>) -> (i32, &str, Uuid) {
     page.after.as_ref().map_or((0, "", Uuid::nil()), |after| (after.key.rank, &after.key.name_key, after.id))
 }
 
-async fn all(conn: &mut PgConnection, status: CompanyStatus, page: &Page<Key>) -> Result<Found, sqlx::Error> {
-    let (_, key, id) = begin(page);
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
-        select id as "id!", 0 as "rank!", name_key as "name_key!", card as "card!: Json<CompanyCard>"
-          from live_company_cards
-         where status = $4 and is_public = ($4 = 'published') and (name_key, id) > ($1, $2)
-         order by name_key, id
-         limit $3
-        "#,
-        key,
-        id,
-        page.limit + 1,
-        status.as_str()
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let total = sqlx::query_scalar!(
-        r#"
-        select count(*) as "total!" from companies
-         where status = $1 and is_public = ($1 = 'published') and deleted_at is null
-        "#,
-        status.as_str()
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(Found { rows, total })
-}
-
-async fn of_category(
-    conn: &mut PgConnection,
-    category: Uuid,
-    status: CompanyStatus,
-    page: &Page<Key>,
-) -> Result<Found, sqlx::Error> {
-    let (_, key, id) = begin(page);
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
-        select f.company_id as "id!", 0 as "rank!", f.name_key as "name_key!", c.card as "card!: Json<CompanyCard>"
-          from (select l.company_id, l.name_key
-                  from company_categories l join live_company_cards k on k.id = l.company_id and k.status = $5
-                 where l.category_id = $1 and l.is_public = ($5 = 'published') and (l.name_key, l.company_id) > ($2, $3)
-                 order by l.name_key, l.company_id
-                 limit $4) f
-          join live_company_cards c on c.id = f.company_id
-         order by f.name_key, f.company_id
-        "#,
-        category,
-        key,
-        id,
-        page.limit + 1,
-        status.as_str()
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    // What is public is counted from one index; of drafts there are few.
-    let total = match status {
-        CompanyStatus::Published => {
-            sqlx::query_scalar!(
-                r#"select count(*) as "total!" from company_categories where category_id = $1 and is_public"#,
-                category
-            )
-            .fetch_one(conn)
-            .await?
-        }
-        CompanyStatus::Draft => {
-            sqlx::query_scalar!(
-                r#"
-                select count(*) as "total!" from company_categories l join live_company_cards k on k.id = l.company_id
-                 where l.category_id = $1 and not l.is_public and k.status = 'draft'
-                "#,
-                category
-            )
-            .fetch_one(conn)
-            .await?
-        }
-    };
-    Ok(Found { rows, total })
-}
-
-/// The union of the term's own companies and those of its category (`home`), narrowed to another category where asked.
-async fn of_term(
-    conn: &mut PgConnection,
-    term: Uuid,
-    home: Uuid,
-    category: Option<Uuid>,
-    status: CompanyStatus,
-    page: &Page<Key>,
-) -> Result<Found, sqlx::Error> {
+/// The companies of a page in their order, and one more where there are more. There are three ways to them: all by name;
+/// a term's own; and those of a category, from its own index, behind a term's own where it is the term's.
+async fn rows(conn: &mut PgConnection, narrowed: &Narrowed, page: &Page<Key>) -> Result<Vec<Row>, sqlx::Error> {
     let (rank, key, id) = begin(page);
-    let rows = sqlx::query_as!(
+    let (term, home) = narrowed.term.unzip();
+    sqlx::query_as!(
         Row,
         r#"
-        select f.id as "id!", f.rank as "rank!", f.name_key as "name_key!", c.card as "card!: Json<CompanyCard>"
-          from (select k.id, k.name_key, l.rank
-                  from (select company_id, min(rank) as rank
-                          from (select company_id, 0 as rank from term_companies where term_id = $1
-                                union all
-                                select company_id, 1 from company_categories where category_id = $2) both_ways
-                         group by company_id) l
-                  join live_company_cards k on k.id = l.company_id and k.status = $8
-                 where (l.rank, k.name_key, k.id) > ($3, $4, $5)
-                   and ($6::uuid is null
-                        or exists (select from company_categories o where o.company_id = k.id and o.category_id = $6))
-                 order by l.rank, k.name_key, k.id
-                 limit $7) f
-          join live_company_cards c on c.id = f.id
-         order by f.rank, f.name_key, f.id
+        select c.id as "id!", first.rank as "rank!", first.name_key as "name_key!", c.card as "card!: Json<CompanyCard>"
+          from (select f.id, f.rank, f.name_key
+                  from ((select k.id, 0 as rank, k.name_key
+                           from companies k
+                          where $2::uuid is null and $3::uuid is null
+                            and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                            and ($5::text is null or k.country = $5) and (k.name_key, k.id) > ($7, $8)
+                          order by k.name_key, k.id
+                          limit $9)
+                        union all
+                        (select k.id, 0, k.name_key
+                           from term_companies l join companies k on k.id = l.company_id
+                          where l.term_id = $3 and $6 = 0
+                            and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                            and ($5::text is null or k.country = $5) and (k.name_key, k.id) > ($7, $8)
+                            and ($2::uuid is null
+                                 or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2))
+                          order by k.name_key, k.id
+                          limit $9)
+                        union all
+                        (select l.company_id, case when $3::uuid is null then 0 else 1 end, l.name_key
+                           from company_categories l join companies k on k.id = l.company_id
+                          where l.category_id = coalesce($4, $2) and l.is_public = ($1 = 'published')
+                            and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                            and ($5::text is null or k.country = $5)
+                            and ($3::uuid is not null and $6 = 0 or (l.name_key, l.company_id) > ($7, $8))
+                            and ($3::uuid is null
+                                 or not exists (select from term_companies o where o.term_id = $3 and o.company_id = k.id))
+                            and ($3::uuid is null or $2::uuid is null
+                                 or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2))
+                          order by l.name_key, l.company_id
+                          limit $9)) f
+                 order by f.rank, f.name_key, f.id
+                 limit $9) first
+          join live_company_cards c on c.id = first.id
+         order by first.rank, first.name_key, first.id
         "#,
+        narrowed.status.as_str(),
+        narrowed.category,
         term,
         home,
+        narrowed.country,
         rank,
         key,
         id,
-        category,
-        page.limit + 1,
-        status.as_str()
+        page.limit + 1
     )
-    .fetch_all(&mut *conn)
-    .await?;
-    let total = sqlx::query_scalar!(
+    .fetch_all(conn)
+    .await
+}
+
+/// How many companies the list has on all its pages. What is public is counted from an index alone, unless it is narrowed
+/// by country.
+async fn total(conn: &mut PgConnection, narrowed: &Narrowed) -> Result<i64, sqlx::Error> {
+    let (term, home) = narrowed.term.unzip();
+    sqlx::query_scalar!(
         r#"
-        select count(*) as "total!"
-          from (select company_id from term_companies where term_id = $1
-                union
-                select company_id from company_categories where category_id = $2) l
-          join live_company_cards k on k.id = l.company_id and k.status = $4
-         where $3::uuid is null or exists (select from company_categories o where o.company_id = k.id and o.category_id = $3)
+        select case
+                   when $2::uuid is null and $3::uuid is null then (
+                       select count(*) from companies k
+                        where ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                          and ($5::text is null or k.country = $5))
+                   else (
+                       select count(*) from term_companies l join companies k on k.id = l.company_id
+                        where l.term_id = $3
+                          and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)
+                          and ($5::text is null or k.country = $5)
+                          and ($2::uuid is null
+                               or exists (select from company_categories o where o.company_id = k.id and o.category_id = $2))
+                   ) + (
+                       select count(*) from company_categories l
+                        where l.category_id = coalesce($4, $2) and l.is_public = ($1 = 'published')
+                          and ($1 = 'published' and $5::text is null
+                               or exists (select from companies k
+                                           where k.id = l.company_id and ($5::text is null or k.country = $5)
+                                             and ($1 = 'published' and k.is_public or $1 <> 'published' and k.status = $1 and k.deleted_at is null)))
+                          and ($3::uuid is null
+                               or not exists (select from term_companies o where o.term_id = $3 and o.company_id = l.company_id))
+                          and ($3::uuid is null or $2::uuid is null
+                               or exists (select from company_categories o where o.company_id = l.company_id and o.category_id = $2)))
+               end as "total!"
         "#,
+        narrowed.status.as_str(),
+        narrowed.category,
         term,
         home,
-        category,
-        status.as_str()
+        narrowed.country
     )
     .fetch_one(conn)
-    .await?;
-    Ok(Found { rows, total })
+    .await
 }

@@ -4,6 +4,7 @@
 //! documents of all three kinds into the database at once, as one transaction with its revisions and changes.
 
 mod claim;
+mod count;
 pub mod diff;
 pub mod document;
 pub mod edit;
@@ -175,6 +176,18 @@ impl<D: Entity> Row<D> {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.deleted_at.is_none() && self.after.is_public()
+    }
+
+    /// The document that readers saw.
+    #[must_use]
+    pub fn public_before(&self) -> Option<&D> {
+        self.before.as_ref().filter(|before| before.is_public()).map(|before| &before.document)
+    }
+
+    /// The document that readers see from now on.
+    #[must_use]
+    pub fn public_after(&self) -> Option<&D> {
+        self.is_public().then_some(&self.after)
     }
 
     fn what(&self) -> What {

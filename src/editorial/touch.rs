@@ -10,13 +10,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Kind;
+use super::{Kind, count::Counts};
 use crate::changes::Keys;
 
 /// The keys of one change: those known so far, and what to look up.
 #[derive(Debug, Default)]
 pub struct Touched {
     pub keys: Keys,
+    /// What categories count otherwise from now on.
+    pub counts: Counts,
     /// Entities whose page shows this one, or the other way round: touched where they are public.
     ends: BTreeSet<(Kind, Uuid)>,
     /// Categories whose lists of terms (their ancestors' included) change.

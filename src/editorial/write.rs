@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Applied, Edit, Entity, Kind, Names, Row, Target, Touched, What,
     claim::{claim_names, claim_slugs},
+    count::{self, Counts},
     plan::{Batch, Change, refuse_in_use},
     refusal::{Refusal, cycle},
     store::{By, insert_changes, link},
@@ -297,6 +298,7 @@ impl Write {
             .await?;
         touch::look_up(conn, &mut self.pending.iter_mut().map(Pending::asking).collect::<Vec<_>>()).await?;
         insert_changes(conn, &self.clock, self.at, &self.pending, head.position - count).await?;
+        count_categories(conn, &self.pending).await?;
         if self.reset {
             sqlx::query!(
                 r#"
@@ -369,4 +371,13 @@ impl Write {
     pub(super) fn pend(&mut self, pending: Pending) {
         self.pending.push(pending);
     }
+}
+
+/// Keeps what categories count in step with all that the write has changed.
+async fn count_categories(conn: &mut PgConnection, changes: &[Pending]) -> Result<(), sqlx::Error> {
+    let mut counts = Counts::default();
+    changes.iter().for_each(|change| counts.add(&change.touched.counts));
+    counts.store(&mut *conn).await?;
+    let is_gone = |change: &&Pending| change.kind == Kind::Category && change.what == What::Purged;
+    count::forget(conn, &changes.iter().filter(is_gone).map(|change| change.id).collect::<Vec<_>>()).await
 }

@@ -23,8 +23,8 @@ use crate::{error::Error, state::State};
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// Path and query together, in bytes.
-const URI_MAX_BYTES: usize = 4096;
+/// Path and query together, in bytes: a hundred slugs of the longest that are made fit, and a usual proxy lets it through.
+const URI_MAX_BYTES: usize = 8192;
 /// A request that takes longer gets a line in the log.
 const SLOW_MILLIS: u128 = 500;
 

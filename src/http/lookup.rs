@@ -92,6 +92,7 @@ impl Segment {
 pub async fn filter(
     snapshot: &mut PgConnection,
     query: &mut Query,
+    parameter: &'static str,
     kind: Kind,
     value: Option<&str>,
 ) -> Result<Option<Uuid>, sqlx::Error> {
@@ -107,7 +108,7 @@ pub async fn filter(
     let shown: String = value.chars().take(100).collect();
     let (_, closest) = closest(snapshot, kind, &shown).await?;
     let detail = editorial::unknown(kind, &shown, closest.first());
-    query.fault(Fault::query(kind.as_str(), "unknown_reference", detail));
+    query.fault(Fault::query(parameter, "unknown_reference", detail));
     Ok(None)
 }
 

@@ -116,4 +116,6 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
     }
 }
 
-const BAD_CURSOR: &str = "Not a cursor of this service; take `next_cursor` of the page before, or begin without it.";
+/// What is said of a cursor that this service has not made.
+pub const BAD_CURSOR: &str =
+    "Not a cursor of this service; take `next_cursor` of the page before, or begin without it.";

@@ -270,6 +270,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_categories", include_str!("../../openapi/examples/list_categories.json")),
     ("read_company", include_str!("../../openapi/examples/read_company.json")),
     ("list_companies", include_str!("../../openapi/examples/list_companies.json")),
+    ("list_letters", include_str!("../../openapi/examples/list_letters.json")),
+    ("read_category_tree", include_str!("../../openapi/examples/read_category_tree.json")),
     ("search", include_str!("../../openapi/examples/search.json")),
     ("suggest", include_str!("../../openapi/examples/suggest.json")),
     ("read_term_jsonld", include_str!("../../openapi/examples/read_term_jsonld.json")),

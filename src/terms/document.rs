@@ -531,6 +531,9 @@ impl Entity for TermDocument<Uuid> {
         let (id, after) = (row.id, &row.after);
         touched.key(format!("term:{id}"));
         touched.key("terms/updated".into());
+        let counted = |document: &&Self| document.status == TermStatus::Published;
+        row.public_before().filter(counted).iter().for_each(|document| touched.counts.terms(document.category, -1));
+        row.public_after().filter(counted).iter().for_each(|document| touched.counts.terms(document.category, 1));
         let before = row.before.as_ref().map(|before| &before.document);
         let acronyms = |document: &Self| -> Vec<Alias> {
             document.aliases.iter().filter(|alias| alias.kind == AliasKind::Acronym).cloned().collect()

@@ -3,11 +3,14 @@
 mod document;
 mod edit;
 mod jsonld;
+mod letters;
 mod links;
 mod list;
 mod members;
 mod page;
 mod render;
+mod rows;
+mod slugs;
 
 pub use document::{Alias, AliasKind, Source, TermDocument, TermStatus};
 pub use list::{TermExcerpt, first_of_category, first_of_company};
@@ -20,7 +23,11 @@ use uuid::Uuid;
 use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
-    routes.service(list::list_terms).service(page::read_term).service(jsonld::read_term_jsonld);
+    routes
+        .service(list::list_terms)
+        .service(letters::list_letters)
+        .service(page::read_term)
+        .service(jsonld::read_term_jsonld);
     edit::routes(routes);
     members::routes(routes);
 }

@@ -24,6 +24,7 @@ mod jsonld;
 mod lists;
 mod members;
 mod model;
+mod plans;
 mod preconditions;
 mod schema;
 mod search;

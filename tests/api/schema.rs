@@ -33,6 +33,7 @@ async fn a_write_past_termbase_is_refused_with_a_hint() {
         "categories",
         "companies",
         "company_categories",
+        "category_counts",
         "slug_history",
         "revisions",
         "changes",

@@ -56,9 +56,23 @@ impl Keys {
     pub async fn before(&self, app: &TestApp, state: &State, pool: &[(Kind, String)]) -> Before {
         let reads = state.expectations(pool).into_iter().filter(|expected| !expected.as_viewer);
         // Where a list is cut, more can change than its items.
-        let cut = ["/terms?limit=2", "/companies?limit=1", "/terms?status=deprecated&limit=1"];
-        let others = cut.into_iter().chain(["/sitemap.xml", "/feed.atom"]).map(ToOwned::to_owned);
-        let answers = read(app, reads.map(|expected| expected.path).chain(others).collect()).await;
+        let cut = [
+            "/terms?limit=2",
+            "/terms?limit=1&sort=-updated_at",
+            "/terms?limit=2&sort=published_at",
+            "/terms?limit=1&letter=T",
+            "/terms?updated_since=2026-11-24T13:00:00.000400Z&limit=2",
+            "/companies?limit=1",
+            "/companies?limit=1&country=US",
+            "/terms?status=deprecated&limit=1",
+            "/sitemap.xml",
+            "/feed.atom",
+            "/search?q=t&limit=2",
+            "/search?q=definition",
+            "/suggest?q=t",
+        ]
+        .map(ToOwned::to_owned);
+        let answers = read(app, reads.map(|expected| expected.path).chain(cut).collect()).await;
         Before { answers, position: state.position }
     }
 

@@ -276,7 +276,26 @@ impl Sequence {
         while let Some(answer) = answers.next().await {
             answer?;
         }
-        Ok(())
+        self.count().await
+    }
+
+    /// What categories count is kept by each write; here it is counted.
+    async fn count(&self) -> Result<(), String> {
+        let wrong: Vec<(uuid::Uuid, i64, i64)> = sqlx::query_as(
+            "select category_id, coalesce(terms, 0), coalesce(companies, 0)
+               from (select category_id, terms, companies from category_counts) kept
+               full join (select c.id as category_id,
+                                 (select count(*) from terms t
+                                   where t.category_id = c.id and t.status = 'published' and t.deleted_at is null) as own_terms,
+                                 (select count(*) from company_categories l
+                                   where l.category_id = c.id and l.is_public) as own_companies
+                            from categories c) counted using (category_id)
+              where (coalesce(terms, 0), coalesce(companies, 0)) is distinct from (own_terms, own_companies)",
+        )
+        .fetch_all(self.app.pool())
+        .await
+        .unwrap();
+        if wrong.is_empty() { Ok(()) } else { Err(format!("kept counts that are wrong: {wrong:?}")) }
     }
 }
 

@@ -419,9 +419,9 @@ impl Draw<'_> {
     /// One of few, in either case: names clash when folded.
     fn name(&mut self, kind: Kind) -> String {
         let letter = match kind {
-            Kind::Term => ["t", "T"],
-            Kind::Category => ["c", "C"],
-            Kind::Company => ["k", "K"],
+            Kind::Term => ["t", "T", "7"],
+            Kind::Category => ["c", "C", "c"],
+            Kind::Company => ["k", "K", "k"],
         };
         format!("{}{}", self.random.pick(&letter), self.random.below(9))
     }

@@ -20,6 +20,7 @@ pub struct State {
     /// How many changes the log has.
     pub position: i64,
     made: usize,
+    writes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -30,6 +31,9 @@ pub struct Entity {
     pub slug: String,
     pub document: Document,
     pub was_public: bool,
+    /// By which write it was changed last, and by which it became public: the order of its dates.
+    pub updated: usize,
+    pub published: Option<usize>,
     pub deleted: Option<Deletion>,
     /// The version is their number.
     pub revisions: Vec<Revision>,
@@ -167,7 +171,7 @@ fn shows(document: &Document) -> bool {
 
 impl State {
     pub fn new() -> Self {
-        State { entities: BTreeMap::new(), slugs: BTreeMap::new(), position: 0, made: 0 }
+        State { entities: BTreeMap::new(), slugs: BTreeMap::new(), position: 0, made: 0, writes: 0 }
     }
 
     pub fn find(&self, kind: Kind, slug: &str) -> Option<&Entity> {
@@ -177,6 +181,7 @@ impl State {
     /// What becomes of the state, and the status of the answer. What is refused changes nothing.
     pub fn apply(&mut self, operation: &Operation) -> End {
         let mut next = self.clone();
+        next.writes += 1;
         match next.perform(operation) {
             Ok(end) => {
                 *self = next;
@@ -372,6 +377,8 @@ impl State {
             slug: String::new(),
             document: Document::new(),
             was_public: false,
+            updated: 0,
+            published: None,
             deleted: None,
             revisions: vec![],
         });
@@ -486,6 +493,8 @@ impl State {
         let entity = self.entities.get_mut(&number).unwrap();
         entity.revisions.push(Revision { what, by, document });
         entity.was_public |= entity.is_public();
+        entity.updated = self.writes;
+        entity.published = entity.published.or(entity.is_public().then_some(self.writes));
         let is_public = entity.is_public();
         let (_, public) = self.slugs.entry((entity.kind, entity.slug.clone())).or_insert((number, false));
         *public |= is_public;

@@ -183,6 +183,10 @@ impl State {
         let drafts = self.by_name(|_, entity| entity.kind == Kind::Company && entity.has_status("draft"));
         let drafts: Vec<Value> = drafts.iter().map(|number| self.card(*number)).collect();
         expect("/companies?status=draft".into(), true, 200, list(&drafts));
+        self.expect_orders(expect);
+        self.expect_narrowed(expect);
+        let tree = json!({"items": self.tree(None)});
+        expect("/category-tree".into(), false, 200, tree);
         let mut tree = Vec::new();
         let mut ahead: Vec<usize> = self.children(None).into_iter().rev().collect();
         while let Some(number) = ahead.pop() {
@@ -224,6 +228,116 @@ impl State {
             })
         });
         expect("/trash?limit=100".into(), true, 200, list(&trash.collect::<Vec<_>>()));
+    }
+
+    /// Published terms in every order, of one letter, and those that are asked for one by one.
+    fn expect_orders(&self, expect: &mut impl FnMut(String, bool, u16, Value)) {
+        let published = |_: usize, entity: &Entity| entity.kind == Kind::Term && entity.has_status("published");
+        let by_name = self.by_name(published);
+        for (sort, numbers) in [
+            ("name", by_name.clone()),
+            ("updated_at", self.by(&by_name, |entity| entity.updated)),
+            ("published_at", self.by(&by_name, |entity| entity.published.unwrap())),
+        ] {
+            let mut cards: Vec<Value> = numbers.into_iter().map(|number| self.card(number)).collect();
+            expect(format!("/terms?limit=100&sort={sort}"), false, 200, list(&cards));
+            cards.reverse();
+            expect(format!("/terms?limit=100&sort=-{sort}"), false, 200, list(&cards));
+        }
+        for letter in ['T', '#', 'X'] {
+            let cards = self.terms("published", |term| initial(term) == letter);
+            let letter = if letter == '#' { "%23".into() } else { letter.to_string() };
+            expect(format!("/terms?limit=100&letter={letter}"), false, 200, list(&cards));
+        }
+        let terms = self.entities.values().filter(|entity| entity.kind == Kind::Term).map(|term| term.id.clone());
+        let held = self.slugs.keys().filter(|slug| slug.0 == Kind::Term).map(|slug| slug.1.clone());
+        let free = ["t0", "Nothing", "t0"].map(ToOwned::to_owned);
+        let asked: Vec<String> = terms.take(30).chain(held.take(60)).chain(free).collect();
+        let (mut items, mut missing) = (Vec::new(), Vec::new());
+        for text in &asked {
+            let by_slug = self.slugs.get(&(Kind::Term, text.clone())).filter(|(_, public)| *public).map(|slug| slug.0);
+            let by_id = || self.entities.iter().find(|(_, entity)| entity.id == *text).map(|(number, _)| *number);
+            match by_slug.or_else(by_id).filter(|number| self.entities[number].is_public()) {
+                Some(number) => items.push(self.card(number)),
+                None => missing.push(text),
+            }
+        }
+        let body = json!({"total": items.len(), "items": items, "missing": missing});
+        expect(format!("/terms?slugs={}", asked.join(",")), false, 200, body);
+        expect("/letters".into(), false, 200, self.letters(|_| true));
+    }
+
+    /// Lists that two things narrow, and those of related terms.
+    fn expect_narrowed(&self, expect: &mut impl FnMut(String, bool, u16, Value)) {
+        let is_in = |country: &'static str| move |company: &Entity| company.document["country"] == country;
+        expect("/companies?country=US".into(), false, 200, list(&self.companies(is_in("US"))));
+        for (number, entity) in &self.entities {
+            let (number, slug) = (*number, &entity.slug);
+            let status = if entity.is_public() { 200 } else { 400 };
+            let mut shown =
+                |path: String, body: Value| expect(path, false, status, if status == 200 { body } else { Value::Null });
+            match entity.kind {
+                Kind::Term => {
+                    let related = self.terms("published", |other| {
+                        linked(&other.document, "related").contains(&number)
+                            || linked(&entity.document, "related").iter().any(|id| self.entities[id].id == other.id)
+                    });
+                    shown(format!("/terms?related_to={slug}"), list(&related));
+                    let (first, then) = self.companies_of_term(number);
+                    let both = first.iter().chain(&then).filter(|company| is_in("DE")(&self.entities[*company]));
+                    let both: Vec<Value> = both.map(|company| self.card(*company)).collect();
+                    shown(format!("/companies?term={slug}&country=DE"), list(&both));
+                }
+                Kind::Category => {
+                    let own = self.terms("published", |term| linked(&term.document, "category")[0] == number);
+                    shown(format!("/terms?category={slug}&descendants=false"), list(&own));
+                    let below = |term: &Entity| {
+                        let home = linked(&term.document, "category")[0];
+                        home == number || self.above(home).contains(&number)
+                    };
+                    shown(format!("/letters?category={slug}"), self.letters(below));
+                    let mut changed = self.by(
+                        &self.by_name(|_, term| term.kind == Kind::Term && term.has_status("published") && below(term)),
+                        |term| term.updated,
+                    );
+                    changed.reverse();
+                    let changed: Vec<Value> = changed.into_iter().map(|term| self.card(term)).collect();
+                    shown(format!("/terms?category={slug}&sort=-updated_at"), list(&changed));
+                }
+                Kind::Company => {
+                    let of_letter = self.terms("published", |term| {
+                        linked(&term.document, "companies").contains(&number) && initial(term) == 'T'
+                    });
+                    shown(format!("/terms?company={slug}&letter=T"), list(&of_letter));
+                }
+            }
+        }
+    }
+
+    /// Some of the entities by a number of theirs; those of one number by id.
+    fn by(&self, numbers: &[usize], key: impl Fn(&Entity) -> usize) -> Vec<usize> {
+        let mut numbers = numbers.to_vec();
+        numbers.sort_by_key(|number| (key(&self.entities[number]), *number));
+        numbers
+    }
+
+    fn letters(&self, wanted: impl Fn(&Entity) -> bool) -> Value {
+        let is_one = |entity: &&Entity| entity.kind == Kind::Term && entity.has_status("published") && wanted(entity);
+        let initials: Vec<char> = self.entities.values().filter(is_one).map(initial).collect();
+        let items = ('A'..='Z').chain(['#']).map(
+            |letter| json!({"letter": letter, "count": initials.iter().filter(|initial| **initial == letter).count()}),
+        );
+        json!({"items": items.collect::<Vec<_>>(), "total": initials.len()})
+    }
+
+    fn tree(&self, parent: Option<usize>) -> Vec<Value> {
+        let mut nodes = Vec::new();
+        for child in self.children(parent) {
+            let mut node = self.card(child);
+            node["children"] = json!(self.tree(Some(child)));
+            nodes.push(node);
+        }
+        nodes
     }
 
     /// As it shows in lists and on others' pages.
@@ -318,6 +432,11 @@ impl State {
         children.sort_by_key(|child| self.entities[child].document["rank"].as_i64());
         children
     }
+}
+
+fn initial(term: &Entity) -> char {
+    let first = fold(&term.document["name"]).chars().next().unwrap();
+    if first.is_ascii_lowercase() { first.to_ascii_uppercase() } else { '#' }
 }
 
 fn list(items: &[Value]) -> Value {

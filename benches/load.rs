@@ -1,9 +1,8 @@
-//! A term's page on a large glossary: 100,000 terms of 5 relations each, 50 categories of 400 companies each.
+//! A large glossary in one write: 100,000 terms of 5 relations each, 50 categories of 400 companies each.
 //!
-//! `cargo bench --bench page` writes them by the one write, and prints how long that took and the memory it needed; then
-//! the plan of the page's prepared statement for 200 random slugs: planning and execution in milliseconds, and every
-//! table of more than 1,000 rows that was read whole (there must be none).
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that fails is to stop here")]
+//! `cargo bench --bench load` prints how long that took and the memory it needed. What reading it costs is in
+//! `tests/api/plans.rs`.
+#![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop here")]
 
 use std::{
     fs,
@@ -12,13 +11,12 @@ use std::{
 };
 
 use actix_web::http::header::HeaderValue;
-use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use serde_json::json;
 use termbase::{
     categories::CategoryDocument,
     clock::Clock,
     companies::CompanyDocument,
-    editorial::{self, Edit, Kind, Target},
+    editorial::{self, Edit, Target},
     postgres::{
         self,
         cluster::{Cluster, Options},
@@ -32,7 +30,6 @@ use termbase::{
 const TERMS: usize = 100_000;
 const CATEGORIES: usize = 50;
 const COMPANIES: usize = 5_000;
-const PAGES: usize = 200;
 
 #[tokio::main]
 async fn main() {
@@ -68,48 +65,9 @@ async fn main() {
     let before = resident_mib("VmRSS");
     let began = Instant::now();
     let author = Author::program("bench");
-    let (applied, _) =
-        editorial::write(&state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
+    editorial::write(&state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
     println!("write      {} documents in one write: {:.1} s", edits.len(), began.elapsed().as_secs_f64());
     println!("memory     {before} MiB with the documents, {} MiB at most while writing", resident_mib("VmHWM"));
-    drop(edits);
-    let trash = applied.iter().skip(CATEGORIES + COMPANIES).step_by(100);
-    let deletions: Vec<Edit> = trash.map(|applied| Edit::Delete(Kind::Term, applied.id)).collect();
-    editorial::write(&state, &author, None, async |write| write.apply(deletions.clone()).await).await.unwrap();
-
-    let mut connection = PgConnection::connect_with(&address).await.unwrap();
-    sqlx::raw_sql("vacuum analyze").execute(&mut connection).await.unwrap();
-    explain(&mut connection, terms, "the page", "category!: Json<CategoryTrail>", |term| {
-        format!("'term-{term}', null, false")
-    })
-    .await;
-    explain(&mut connection, terms, "the closest slugs", "as \"suggestions!\"", |term| {
-        format!("'term', 'trem-{term}', 'trem {term}'")
-    })
-    .await;
-    explain(&mut connection, terms, "where an address leads", "and (h.public or $4)", |term| {
-        format!("'term', 'term-{term}', null, true")
-    })
-    .await;
-    // Lists are planned for their filters.
-    sqlx::raw_sql("set plan_cache_mode = force_custom_plan").execute(&mut connection).await.unwrap();
-    explain(&mut connection, terms, "a page of drafts", "from live_term_cards\n         where status = $4", |term| {
-        format!("'term {term}', '00000000-0000-0000-0000-000000000000', 21, 'draft'")
-    })
-    .await;
-    explain(
-        &mut connection,
-        terms,
-        "a page of published terms",
-        "from live_term_cards\n         where status = $4",
-        |term| format!("'term {term}', '00000000-0000-0000-0000-000000000000', 21, 'published'"),
-    )
-    .await;
-    explain(&mut connection, terms, "a page of the trash", "r.author as deleted_by", |_| {
-        "now(), '00000000-0000-0000-0000-000000000000', 21".into()
-    })
-    .await;
-    connection.close().await.unwrap();
     state.database.close().await;
     drop(cluster);
     let _ = fs::remove_dir_all(folder);
@@ -157,58 +115,6 @@ fn glossary(terms: usize) -> Vec<Edit> {
         edits.push(Edit::Term(Target::New, TermDocument::parse(&document).unwrap()));
     }
     edits
-}
-
-/// A statement, as the committed check of it has it.
-fn statement(mark: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
-    let queries = fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
-    let queries =
-        queries.map(|text| serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
-    queries.into_iter().find(|query| query.contains(mark)).unwrap()
-}
-
-/// The plans of one statement for random terms; `mark` is what tells it from the others.
-async fn explain(connection: &mut PgConnection, terms: usize, title: &str, mark: &str, arguments: fn(usize) -> String) {
-    println!("{title}:");
-    let prepare = format!("deallocate all; prepare read as {}", statement(mark));
-    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
-    let large: Vec<String> =
-        sqlx::query_scalar("select relname::text from pg_class where relkind = 'r' and reltuples > 1000")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-    let mut random = Random(11);
-    let (mut planning, mut execution, mut both, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..PAGES {
-        let explain =
-            format!("explain (analyze, buffers, format json) execute read ({})", arguments(random.below(terms)));
-        let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
-        let (plans, executes) =
-            (plan[0]["Planning Time"].as_f64().unwrap(), plan[0]["Execution Time"].as_f64().unwrap());
-        planning.push(plans);
-        execution.push(executes);
-        both.push(plans + executes);
-        read_whole(&plan[0]["Plan"], &large, &mut whole);
-    }
-    for (name, times) in [("planning", &mut planning), ("execution", &mut execution), ("both", &mut both)] {
-        times.sort_by(f64::total_cmp);
-        let at = |share: usize| times[(PAGES - 1) * share / 100];
-        println!("  {name:<10} median {:.3} ms, 95 of 100 within {:.3} ms, worst {:.3} ms", at(50), at(95), at(100));
-    }
-    whole.sort();
-    whole.dedup();
-    println!("  read whole: tables over 1,000 rows: {whole:?}");
-    assert!(whole.is_empty());
-}
-
-fn read_whole(plan: &Value, large: &[String], found: &mut Vec<String>) {
-    if let (Some("Seq Scan"), Some(table)) = (plan["Node Type"].as_str(), plan["Relation Name"].as_str())
-        && large.iter().any(|name| name == table)
-    {
-        found.push(table.to_owned());
-    }
-    plan["Plans"].as_array().into_iter().flatten().for_each(|plan| read_whole(plan, large, found));
 }
 
 /// What the kernel says of this process's memory.
