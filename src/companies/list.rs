@@ -84,7 +84,7 @@ struct Key {
         ("term" = Option<String>, Query, description = "Only companies linked to this term or to its category: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
         ("status" = Option<CompanyStatus>, Query, description = "Only companies of this status; `published` where it is absent."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 3000),
     ),
     responses(
         (status = 200, description = "One page of companies; the `Link` header has the address of the next one.", body = CompanyList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),

@@ -325,7 +325,7 @@ macro_rules! operations {
             params(
                 ("slug" = String, Path, description = "The slug, a former one, or the id.", example = $example, max_length = 100),
                 ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
-                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 4096),
+                ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 3000),
             ),
             responses(
                 (status = 200, description = "One page of revisions; the `Link` header has the address of the next one.", body = RevisionList, headers(

@@ -75,7 +75,7 @@ pub struct TrashList {
     tag = TAG_TRASH,
     params(
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 4096),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 3000),
     ),
     responses(
         (status = 200, description = "One page of the trash; the `Link` header has the address of the next one.", body = TrashList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
@@ -152,7 +152,7 @@ pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Resu
     tag = TAG_TRASH,
     params(
         ("id" = Uuid, Path, description = "The id of something in the trash."),
-        ("message" = Option<String>, Query, description = "Why; it stands in the history of the documents that had a link. One line.", min_length = 1, max_length = 500),
+        ("message" = Option<String>, Query, description = "Why; it stands in the history of the documents that had a link. One line.", min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"),
     ),
     responses((status = 204, description = "It is gone."), PurgeErrors),
     security(("bearer" = ["admin"]))

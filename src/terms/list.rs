@@ -75,7 +75,7 @@ impl TermExcerpt {
         ),
         ("status" = Option<TermStatus>, Query, description = "Only terms of this status; `published` where it is absent."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 4096),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters.", max_length = 3000),
     ),
     responses(
         (status = 200, description = "One page of terms; the `Link` header has the address of the next one.", body = TermList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),

@@ -101,7 +101,7 @@ pub async fn read_me(state: Data<State>, query: Query, Viewer(author): Viewer) -
     tag = TAG_TOKENS,
     params(
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 4096),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", max_length = 3000),
     ),
     responses(
         (status = 200, description = "One page of tokens; the `Link` header has the address of the next one.", body = TokenList, headers(("Link" = String, description = "The address of the next page, `rel=\"next\"`; absent on the last one."))),
