@@ -19,7 +19,9 @@ use crate::{
         fallback::{Addresses, fallback},
     },
     openapi::{self, Collected, Routes},
+    search,
     service::{self, Description},
+    site,
     state::State,
     terms, tokens,
 };
@@ -30,6 +32,8 @@ fn routes(routes: &mut Routes<'_>) {
     terms::routes(routes);
     categories::routes(routes);
     companies::routes(routes);
+    search::routes(routes);
+    site::routes(routes);
     tokens::routes(routes);
     editorial::trash::routes(routes);
 }
@@ -68,5 +72,7 @@ pub fn serve(state: Data<State>, listener: TcpListener) -> std::io::Result<Serve
             .default_service(web::to(fallback));
     };
     let server = HttpServer::new(move || App::new().configure(&configure).wrap(from_fn(boundary::boundary)));
+    // Who closes its side has left, and what is done for it is dropped: a search is cancelled.
+    let server = server.h1_allow_half_closed(false);
     Ok(server.workers(workers).disable_signals().shutdown_timeout(drain).listen(listener)?.run())
 }

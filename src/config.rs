@@ -16,6 +16,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     editorial::document::nearest,
+    site::{SiteSettings, TermUrl},
     state::{HttpSettings, Origins},
 };
 
@@ -50,8 +51,8 @@ pub struct DatabaseSettings {
     pub own: Option<PgConnectOptions>,
     /// `TERMBASE_MIGRATE_URL`: the same database past a transaction-pooling proxy, for migrations.
     pub migrate: Option<PgConnectOptions>,
-    /// `TERMBASE_CONNECTIONS`: how many connections are held, 2 to 500, of which three quarters may be writing at a
-    /// time. Default 10.
+    /// `TERMBASE_CONNECTIONS`: how many connections are held, 2 to 500, of which half may be writing at a time
+    /// and a third searching. Default 10.
     pub connections: u32,
     /// `PG_BIN_DIR`: the programs of the private cluster; found where it is not set.
     pub bin_dir: Option<PathBuf>,
@@ -84,6 +85,8 @@ pub const VARIABLES: &[&str] = &[
     "TERMBASE_SURROGATE_KEYS",
     "TERMBASE_WRITE_ORIGINS",
     "TERMBASE_REQUIRE_IF_MATCH",
+    "TERMBASE_SITE_TERM_URL",
+    "TERMBASE_SITE_NAME",
     "TERMBASE_REQUEST_SECONDS",
     "TERMBASE_DRAIN_SECONDS",
     "TERMBASE_WORKERS",
@@ -155,6 +158,7 @@ impl Config {
                     Origins::parse,
                 ),
                 require_if_match: settings.switch("TERMBASE_REQUIRE_IF_MATCH", false),
+                site: settings.site(),
                 request_timeout: Duration::from_secs(settings.number("TERMBASE_REQUEST_SECONDS", 10, 1, 300)),
                 drain_timeout: Duration::from_secs(settings.number("TERMBASE_DRAIN_SECONDS", 15, 0, 300)),
                 workers: settings.number(
@@ -219,6 +223,19 @@ impl Settings {
             self.faults.push(format!("{name} is \"{text}\"; expected {expected}."));
             default
         })
+    }
+
+    fn site(&mut self) -> SiteSettings {
+        let expected =
+            "an address of http or https with {slug} once behind its host, such as https://example.org/glossary/{slug}";
+        let SiteSettings { term_url, name } = SiteSettings::default();
+        SiteSettings {
+            term_url: self.value("TERMBASE_SITE_TERM_URL", term_url, expected, |text| TermUrl::parse(text).map(Some)),
+            name: self.value("TERMBASE_SITE_NAME", name, "one line of at most 200 characters", |text| {
+                let fits = text.trim() == text && text.chars().count() <= 200 && !text.contains(char::is_control);
+                fits.then(|| text.to_owned())
+            }),
+        }
     }
 
     fn switch(&mut self, name: &'static str, default: bool) -> bool {

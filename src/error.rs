@@ -48,6 +48,9 @@ problems! {
          before: viewer, contributor, editor, admin. Use a token of that role, or ask an administrator for one."
     NOT_FOUND = "not_found" NOT_FOUND "Nothing is here":
         "No such address, or nothing public under this slug. `suggestions` names the closest slugs, where there are any."
+    NO_SITE = "no_site" NOT_FOUND "The site is not known":
+        "The sitemap and the feed hold addresses of the site that shows the glossary, and this service has not been told where \
+         that is. Whoever runs it sets `TERMBASE_SITE_TERM_URL`."
     METHOD_NOT_ALLOWED = "method_not_allowed" METHOD_NOT_ALLOWED "The method is not allowed here":
         "The address exists, but not for this method. The `Allow` header lists the methods that it has."
     NOT_ACCEPTABLE = "not_acceptable" NOT_ACCEPTABLE "No acceptable form":
@@ -88,6 +91,9 @@ problems! {
         "The database does not answer, there is more work than the service can do, or the position in `Termbase-After` has not \
          been seen here yet. `Retry-After` says in how many seconds to try again. Whether a write was made is not known: send it again with the same `Idempotency-Key` or \
          `If-Match`, which does no harm, or read first."
+    SEARCH_BUSY = "search_busy" SERVICE_UNAVAILABLE "Too many are searching":
+        "Searching has a bounded share of the service, so that reading goes on whatever is searched for, and that share is taken. \
+         Try again in a moment, as `Retry-After` says; while somebody types, ask less often."
     TIMED_OUT = "timed_out" SERVICE_UNAVAILABLE "The request took too long":
         "The service gave up on this request to keep others quick. Try again later, or ask for less at once. Whether a \
          write was made is not known: send it again with the same `Idempotency-Key` or `If-Match`, or read first."
@@ -184,10 +190,10 @@ pub struct Problem {
     #[schema(format = "uri-reference", example = "/terms")]
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
-    /// `token_required`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
+    /// `token_required`, `forbidden`, `not_found`, `no_site`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
     /// `log_restarted`, `precondition_failed`, `content_too_large`, `uri_too_long`, `unsupported_media_type`,
-    /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable` and
-    /// `timed_out`; more may come.
+    /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable`,
+    /// `search_busy` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
     pub code: String,
     /// Every mistake of the request; empty where the request as such was right.
@@ -236,6 +242,11 @@ pub enum Error {
     /// 404: no such address.
     #[error("There is no such address; / lists what there is.")]
     NoAddress,
+    /// 404: what shows the site's addresses, where no setting names them.
+    #[error(
+        "This holds addresses of the site that shows the glossary, which this service does not know; set TERMBASE_SITE_TERM_URL."
+    )]
+    NoSite,
     /// 405, with the methods that the address has.
     #[error("This address knows the methods {allow}.")]
     MethodNotAllowed { allow: String },
@@ -286,6 +297,9 @@ pub enum Error {
     /// 503: others wrote the same thing at the same moment, again and again.
     #[error("Others were writing the same at this moment; try again.")]
     Overtaken,
+    /// 503: searching's share of the connections is taken.
+    #[error("As many are searching already as may at a time; try again in a moment.")]
+    SearchBusy,
     /// 503: the request's own deadline has passed.
     #[error("The request was given up after {0} seconds.")]
     TimedOut(u64),
@@ -328,6 +342,7 @@ impl Error {
             | Error::NotInTrash { .. }
             | Error::NoToken
             | Error::NoAddress => NOT_FOUND,
+            Error::NoSite => NO_SITE,
             Error::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
             Error::NotAcceptable => NOT_ACCEPTABLE,
             Error::Refused { faults, conflicts } if faults.len() == conflicts.len() => CONFLICT,
@@ -342,6 +357,7 @@ impl Error {
             Error::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
             Error::PreconditionRequired => PRECONDITION_REQUIRED,
             Error::Unavailable(_) | Error::NotReady(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
+            Error::SearchBusy => SEARCH_BUSY,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
             Error::Framework { problem, .. } => problem,
@@ -369,6 +385,7 @@ impl Error {
             | Error::NotInTrash { .. }
             | Error::NoToken
             | Error::NoAddress
+            | Error::NoSite
             | Error::MethodNotAllowed { .. }
             | Error::NotAcceptable
             | Error::Gone { .. }
@@ -382,6 +399,7 @@ impl Error {
             | Error::NotReady(_)
             | Error::NotSeenYet(_)
             | Error::Overtaken
+            | Error::SearchBusy
             | Error::TimedOut(_)
             | Error::Internal(_)
             | Error::Framework { .. } => (vec![], vec![], vec![]),

@@ -10,7 +10,9 @@
 //! | [`app`] | the only place where routes and middleware are put together |
 //! | [`state`] | what every handler may use |
 //! | [`terms`], [`categories`], [`companies`] | the resources: each its routes, wire types, document, handlers and SQL |
+//! | [`site`] | what the site that shows the glossary passes on: the sitemap and the feed |
 //! | [`editorial`] | what the three share as things that editors write: documents, the one [write](editorial::Write), [edits](editorial::edit), [history](editorial::history), [trash](editorial::trash) |
+//! | [`search`] | what is found by a name, the beginning of one, a misspelt one, or words; searching's own share of the connections |
 //! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
 //! | [`http`] | what HTTP needs and no resource owns: answers, tags, codings, pages, queries, tokens, the boundary |
 //! | [`error`] | every way to fail, as a problem (RFC 9457), and the table of their kinds |
@@ -31,7 +33,7 @@
 //! - There is one way to write: [`editorial::Write`]. A trigger refuses every other, psql included.
 //! - One edit of one entity is one version, one revision, one change and one position. A write that changes nothing is
 //!   none of them.
-//! - Writers wait for each other, and hold three quarters of the connections at most: reading goes on meanwhile.
+//! - Writers wait for each other, and hold half of the connections at most, searches a third: reading goes on meanwhile.
 //! - An answer comes from one snapshot, knows its position in the change log, and names the keys that it was made from.
 //!   A change that alters the answer touches one of them.
 //! - What is public is the same bytes for every caller. What is not answers as what never existed.
@@ -71,8 +73,10 @@ pub mod names;
 pub mod openapi;
 pub mod postgres;
 pub mod samples;
+pub mod search;
 pub mod serve;
 pub mod service;
+pub mod site;
 pub mod state;
 pub mod telemetry;
 pub mod terms;

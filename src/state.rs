@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{changes::Position, clock::Clock};
+use crate::{changes::Position, clock::Clock, search::Share, site::SiteSettings};
 
 /// What every handler may use. Nothing in it that is served changes: what does is in Postgres.
 pub struct State {
@@ -19,6 +19,7 @@ pub struct State {
     pub log_id: Uuid,
     /// One permit for each connection that may be writing at a time.
     pub(crate) writers: Arc<Semaphore>,
+    pub(crate) searches: Share,
 }
 
 /// How answers are sent.
@@ -32,6 +33,8 @@ pub struct HttpSettings {
     pub write_origins: Origins,
     /// Whether a change without `If-Match` is refused.
     pub require_if_match: bool,
+    /// Whose addresses stand in answers that leave this service.
+    pub site: SiteSettings,
     /// After this a request is given up.
     pub request_timeout: Duration,
     /// After this requests in flight are given up when the server stops.
@@ -73,14 +76,14 @@ impl Origins {
 }
 
 impl State {
-    /// Writers get three quarters of the pool: they wait for each other, at the head of the log above all, and reading
-    /// is to go on meanwhile.
+    /// Writers get half of the pool (they wait for each other, at the head of the log above all), searches a third, and
+    /// reading is to go on meanwhile.
     #[must_use]
     pub fn new(database: PgPool, clock: Clock, http: HttpSettings, log_id: Uuid) -> Self {
-        let connections = database.options().get_max_connections();
-        let writers = connections.saturating_sub((connections / 4).max(1)).max(1);
-        let writers = Arc::new(Semaphore::new(usize::try_from(writers).unwrap_or(1)));
-        State { database, clock, http, log_id, writers }
+        let connections = usize::try_from(database.options().get_max_connections()).unwrap_or(1);
+        let writers = Arc::new(Semaphore::new((connections / 2).max(1)));
+        let searches = Share::of((connections / 3).max(1));
+        State { database, clock, http, log_id, writers, searches }
     }
 
     /// A place in this database's log.

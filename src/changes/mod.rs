@@ -41,6 +41,9 @@ pub struct Seen {
     pub keys: Keys,
 }
 
+/// The key of what is found by searching: whatever is written of what is public can change it.
+pub const SEARCH_KEY: &str = "search";
+
 /// A set of keys such as `term:<id>` or `category:<id>/terms`; the same on the reading and on the writing side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys(BTreeSet<String>);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     categories::CategoryDocument,
-    changes::Position,
+    changes::{Position, SEARCH_KEY},
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Error, Fault},
@@ -350,6 +350,9 @@ impl Write {
             }
             let mut touched = Touched::default();
             D::touch(row, &mut touched);
+            if row.was_public() || row.is_public() {
+                touched.key(SEARCH_KEY.into());
+            }
             self.pending.push(Pending {
                 kind: D::KIND,
                 id: row.id,

@@ -22,10 +22,13 @@ pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 #[derive(Debug)]
 pub struct Answer {
     status: StatusCode,
+    content_type: &'static str,
     bytes: Bytes,
     /// The revision of the entity that the answer is about; lists have none.
     revision: Option<Uuid>,
     seen: Seen,
+    /// Whether the request's `Accept` chose it.
+    negotiated: bool,
     headers: Vec<(HeaderName, String)>,
 }
 
@@ -36,20 +39,26 @@ impl Answer {
     /// Never in practice: wire types always serialise.
     pub fn json(body: &impl Serialize, revision: Option<Uuid>, seen: Seen) -> Result<Self, Error> {
         let bytes = serde_json::to_vec(body).map_err(Error::internal)?.into();
-        Ok(Answer { status: StatusCode::OK, bytes, revision, seen, headers: Vec::new() })
+        Ok(Answer::of("application/json", bytes, revision, seen))
+    }
+
+    /// `200` with a body of whatever type.
+    #[must_use]
+    pub fn of(content_type: &'static str, bytes: Bytes, revision: Option<Uuid>, seen: Seen) -> Self {
+        Answer { status: StatusCode::OK, content_type, bytes, revision, seen, negotiated: false, headers: Vec::new() }
     }
 
     /// `308`: the entity's slug of the day is another.
     #[must_use]
     pub fn moved(location: String, seen: Seen) -> Self {
         let headers = vec![(header::LOCATION, location)];
-        Answer { status: StatusCode::PERMANENT_REDIRECT, bytes: Bytes::new(), revision: None, seen, headers }
+        Answer { status: StatusCode::PERMANENT_REDIRECT, headers, ..Answer::empty(seen) }
     }
 
     /// `204`, after a write that leaves nothing to show.
     #[must_use]
     pub fn empty(seen: Seen) -> Self {
-        Answer { status: StatusCode::NO_CONTENT, bytes: Bytes::new(), revision: None, seen, headers: Vec::new() }
+        Answer { status: StatusCode::NO_CONTENT, ..Answer::of("", Bytes::new(), None, seen) }
     }
 
     /// `201`: the entity was made, and is at `location`.
@@ -67,6 +76,13 @@ impl Answer {
         self
     }
 
+    /// Says that the request's `Accept` chose between this and another form.
+    #[must_use]
+    pub fn negotiated(mut self) -> Self {
+        self.negotiated = true;
+        self
+    }
+
     /// Adds `Link: <…>; rel="next"` (RFC 8288).
     #[must_use]
     pub fn with_next(mut self, next: Option<String>) -> Self {
@@ -75,12 +91,16 @@ impl Answer {
     }
 
     fn respond(self, request: &HttpRequest) -> Result<HttpResponse, Error> {
-        let Answer { status, bytes, revision, seen, headers } = self;
+        let Answer { status, content_type, bytes, revision, seen, negotiated, headers } = self;
         let mut response = HttpResponse::new(status);
         for (name, value) in headers {
             response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(Error::internal)?);
         }
         cache_headers(request, response.headers_mut(), &seen);
+        if negotiated {
+            let vary = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Termbase-After");
+            response.headers_mut().insert(header::VARY, vary);
+        }
         if status == StatusCode::NO_CONTENT {
             return Ok(response);
         }
@@ -89,7 +109,7 @@ impl Answer {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             return Ok(response);
         }
-        represent(request, response, "application/json", bytes, revision)
+        represent(request, response, content_type, bytes, revision)
     }
 }
 

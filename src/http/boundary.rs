@@ -94,8 +94,8 @@ impl Context {
     fn finish(&self, error: &Error) -> Finished {
         let problem = error.problem(&self.path);
         let status = error.status_code();
-        // Who asks for a position that is not there yet is answered, and nothing is wrong here.
-        if status.is_server_error() && !matches!(error, Error::NotSeenYet(_)) {
+        // Who asks for a position that is not there yet, or for more than searching's share, is answered: nothing is wrong.
+        if status.is_server_error() && !matches!(error, Error::NotSeenYet(_) | Error::SearchBusy) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(request_id = %self.id, method = %self.method, path = %self.path, status = status.as_u16(), cause, "{error}");
         }
@@ -135,6 +135,7 @@ impl Context {
             | Error::NotReady(_)
             | Error::NotSeenYet(_)
             | Error::Overtaken
+            | Error::SearchBusy
             | Error::TimedOut(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }

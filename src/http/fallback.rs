@@ -1,5 +1,7 @@
 //! What no route takes: `404`, `405` with `Allow`, and `OPTIONS`, answered from the description.
 
+use std::cmp::Reverse;
+
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
@@ -22,7 +24,8 @@ pub struct Addresses(Vec<(Vec<Segment>, Vec<Method>)>);
 #[derive(Debug, Clone)]
 enum Segment {
     Fixed(String),
-    Any,
+    /// Anything that ends so, and is longer.
+    Any(String),
 }
 
 impl Addresses {
@@ -30,7 +33,10 @@ impl Addresses {
     pub fn of(description: &utoipa::openapi::OpenApi) -> Self {
         let addresses = description.paths.paths.iter().map(|(path, item)| {
             let segments = path.trim_start_matches('/').split('/').map(|segment| {
-                if segment.starts_with('{') { Segment::Any } else { Segment::Fixed(segment.to_owned()) }
+                match segment.strip_prefix('{').and_then(|segment| segment.split_once('}')) {
+                    Some((_, ending)) => Segment::Any(ending.to_owned()),
+                    None => Segment::Fixed(segment.to_owned()),
+                }
             });
             let methods = [
                 (item.get.is_some(), Method::GET),
@@ -52,10 +58,17 @@ impl Addresses {
             segments.len() == asked.len()
                 && segments.iter().zip(&asked).all(|(segment, asked)| match segment {
                     Segment::Fixed(fixed) => fixed == asked,
-                    Segment::Any => !asked.is_empty(),
+                    Segment::Any(ending) => asked.len() > ending.len() && asked.ends_with(ending),
                 })
         };
-        self.0.iter().find(|(segments, _)| fits(segments)).map(|(_, methods)| methods.as_slice())
+        // `/terms/{slug}` fits what `/terms/{slug}.jsonld` does.
+        let ending = |segments: &[Segment]| -> usize {
+            let endings =
+                segments.iter().map(|segment| if let Segment::Any(ending) = segment { ending.len() } else { 0 });
+            endings.sum()
+        };
+        let found = self.0.iter().filter(|(segments, _)| fits(segments));
+        found.min_by_key(|(segments, _)| Reverse(ending(segments))).map(|(_, methods)| methods.as_slice())
     }
 }
 
@@ -126,11 +139,17 @@ mod tests {
 
     #[test]
     fn an_address_has_the_methods_of_its_operations() {
-        let item = PathItem::from_http_methods([HttpMethod::Get, HttpMethod::Patch], OperationBuilder::new().build());
-        let paths = PathsBuilder::new().path("/terms/{slug}", item).build();
+        let item = |methods: &[HttpMethod]| {
+            PathItem::from_http_methods(methods.iter().cloned(), OperationBuilder::new().build())
+        };
+        let paths = PathsBuilder::new()
+            .path("/terms/{slug}", item(&[HttpMethod::Get, HttpMethod::Patch]))
+            .path("/terms/{slug}.jsonld", item(&[HttpMethod::Get]))
+            .build();
         let addresses = Addresses::of(&OpenApiBuilder::new().paths(paths).build());
         let expected = [Method::GET, Method::HEAD, Method::PATCH, Method::OPTIONS];
         assert_eq!(addresses.methods("/terms/x"), Some(&expected[..]));
+        assert_eq!(addresses.methods("/terms/x.jsonld"), Some(&[Method::GET, Method::HEAD, Method::OPTIONS][..]));
         assert_eq!(addresses.methods("/terms/"), None);
         assert_eq!(addresses.methods("/terms/x/y"), None);
     }

@@ -39,6 +39,12 @@ impl FromRequest for Address {
 }
 
 impl Address {
+    /// The same of an address whose segment goes on with `ending`: `/terms/{slug}.jsonld`.
+    #[must_use]
+    pub fn ending(self, ending: &str) -> Self {
+        Address { rest: format!("{ending}{}", self.rest), ..self }
+    }
+
     /// The address under an id.
     #[must_use]
     pub fn of(id: Uuid) -> Self {
@@ -120,15 +126,29 @@ pub enum Located {
 /// # Errors
 /// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
 pub async fn page<D: Entity>(state: &State, address: &Address, reader: &Reader) -> Result<Answer, Error> {
+    read(state, D::KIND, address, reader, async |which, drafts| D::page(state, which, drafts).await).await
+}
+
+/// What `form` shows of the entity at an address, for whoever asks.
+///
+/// # Errors
+/// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
+pub async fn read(
+    state: &State,
+    kind: Kind,
+    address: &Address,
+    reader: &Reader,
+    form: impl AsyncFn(Which<'_>, bool) -> Result<Option<Answer>, Error>,
+) -> Result<Answer, Error> {
     let drafts = reader.0.is_some();
     for _ in 0..LOOKS {
         if let Segment::Slug(slug) = &address.segment
-            && let Some(answer) = D::page(state, Which::Slug(slug), drafts).await?
+            && let Some(answer) = form(Which::Slug(slug), drafts).await?
         {
             return Ok(answer);
         }
         // Where it is here now, it has become visible between the two looks.
-        if let Located::Moved(answer) = locate(state, D::KIND, address, drafts, false).await? {
+        if let Located::Moved(answer) = locate(state, kind, address, drafts, false).await? {
             return Ok(answer);
         }
     }

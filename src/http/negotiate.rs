@@ -1,15 +1,31 @@
-//! Content codings (RFC 9110, section 12.5.3): which one a request wants, and bytes in it.
+//! Media types and content codings (RFC 9110, sections 12.5.1 and 12.5.3): which one a request wants, and bytes in it.
 
 use std::io::Write;
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, AcceptEncoding, Encoding, Header},
+    http::header::{self, Accept, AcceptEncoding, Encoding, Header, Quality},
     web::Bytes,
 };
 use flate2::{Compression, write::GzEncoder};
 
 use crate::error::Error;
+
+/// Whether the request asks for `media_type` (one with a `+`, in lower case) by its name, and likes it no less than JSON.
+///
+/// Where it accepts neither, it gets JSON, as it would without the header: the standard leaves that to us, and it is what
+/// browsers, which accept HTML alone, have always got.
+#[must_use]
+pub fn prefers(request: &HttpRequest, media_type: &str) -> bool {
+    // Nearly no reader of pages names such a type, and parsing the header costs more than all the rest here.
+    if !request.headers().get_all(header::ACCEPT).any(|value| value.as_bytes().contains(&b'+')) {
+        return false;
+    }
+    let Ok(accepted) = Accept::parse(request) else { return false };
+    let quality = |range: &str| accepted.iter().find(|item| item.item.essence_str() == range).map(|item| item.quality);
+    let json = ["application/json", "application/*", "*/*"].into_iter().find_map(quality).unwrap_or(Quality::ZERO);
+    quality(media_type).is_some_and(|quality| quality > Quality::ZERO && quality >= json)
+}
 
 /// Below this a coding costs more than it saves: the answer fits one packet anyway.
 const SMALLEST_BYTES: usize = 1024;
@@ -74,6 +90,37 @@ impl Coding {
                 encoder.flush()?;
                 Ok(encoder.into_inner().into())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_type_is_given_to_who_names_it_and_likes_nothing_better() {
+        for (accept, preferred) in [
+            (&[][..], false),
+            (&["*/*"], false),
+            (&["application/*"], false),
+            (&["application/json"], false),
+            (&["text/html,application/xhtml+xml,*/*;q=0.8"], false),
+            (&["application/ld+json"], true),
+            (&["Application/LD+JSON;profile=\"http://www.w3.org/ns/json-ld#compacted\""], true),
+            (&["application/ld+json, application/json"], true),
+            (&["application/ld+json;q=0.9, application/json;q=0.8, */*;q=0.1"], true),
+            (&["application/ld+json;q=0.5, */*;q=0.8"], false),
+            (&["application/ld+json;q=0.5, application/json;q=0.2, */*"], true),
+            (&["application/ld+json;q=0"], false),
+            (&["text/html", "application/ld+json"], true),
+            (&["application/activity+json"], false),
+            (&["+,;;q=x"], false),
+        ] {
+            let request = accept.iter().fold(TestRequest::get(), |r, line| r.append_header((header::ACCEPT, *line)));
+            assert_eq!(prefers(&request.to_http_request(), "application/ld+json"), preferred, "{accept:?}");
         }
     }
 }

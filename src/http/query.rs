@@ -58,6 +58,19 @@ impl Query {
         }
     }
 
+    /// The same of a parameter that must be there; `hint` says what for.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        hint: &str,
+        parse: impl FnOnce(&str) -> Result<T, (&'static str, String)>,
+    ) -> Option<T> {
+        if !self.pairs.iter().any(|pair| pair.0 == name) {
+            self.faults.push(Fault::query(name, "required", format!("The parameter \"{name}\" is missing; {hint}.")));
+        }
+        self.take(name, parse)
+    }
+
     /// One of a closed list of values.
     pub fn choice<T: Choice>(&mut self, name: &'static str) -> Option<T> {
         self.take(name, |value| {

@@ -38,6 +38,8 @@ mod written;
 pub const TAG_TERMS: &str = "terms";
 pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
+pub const TAG_SEARCH: &str = "search";
+pub const TAG_SITE: &str = "site";
 pub const TAG_TOKENS: &str = "tokens";
 pub const TAG_TRASH: &str = "trash";
 pub const TAG_SERVICE: &str = "service";
@@ -82,6 +84,8 @@ impl<'c> Routes<'c> {
         (name = "terms", description = "The glossary's terms."),
         (name = "categories", description = "The tree that the terms stand in."),
         (name = "companies", description = "The companies that work with them."),
+        (name = "search", description = "All three by what they are called, and by what is said of them."),
+        (name = "site", description = "What the site that shows the glossary passes on: its sitemap and its feed."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
         (name = "trash", description = "What was deleted, and can come back or go for good."),
         (name = "service", description = "The service itself: its index, its state, its description."),
@@ -297,6 +301,12 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_categories", include_str!("../../openapi/examples/list_categories.json")),
     ("read_company", include_str!("../../openapi/examples/read_company.json")),
     ("list_companies", include_str!("../../openapi/examples/list_companies.json")),
+    ("search", include_str!("../../openapi/examples/search.json")),
+    ("suggest", include_str!("../../openapi/examples/suggest.json")),
+    ("read_term_jsonld", include_str!("../../openapi/examples/read_term_jsonld.json")),
+    ("read_sitemap", include_str!("../../openapi/examples/read_sitemap.json")),
+    ("read_sitemap_part", include_str!("../../openapi/examples/read_sitemap_part.json")),
+    ("read_feed", include_str!("../../openapi/examples/read_feed.json")),
     ("read_term_document", include_str!("../../openapi/examples/read_term_document.json")),
     ("list_term_revisions", include_str!("../../openapi/examples/list_term_revisions.json")),
     ("read_term_revision", include_str!("../../openapi/examples/read_term_revision.json")),

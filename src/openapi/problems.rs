@@ -75,6 +75,41 @@ impl IntoResponses for ViewerListErrors {
     }
 }
 
+/// What the sitemap and the feed can answer beside `200`.
+pub struct SiteErrors;
+
+impl IntoResponses for SiteErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        read_problems("/sitemap.xml", vec![no_parameters(), Error::NoSite])
+    }
+}
+
+/// What a part of the sitemap can answer beside `200`.
+pub struct SitemapPartErrors;
+
+impl IntoResponses for SitemapPartErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let address = "/sitemaps/01a20c78-4513-7096-a7ca-781f7eec597d.xml";
+        read_problems(address, vec![no_parameters(), Error::NoSite, Error::NoAddress])
+    }
+}
+
+/// What searching can answer beside `200`.
+pub struct SearchErrors;
+
+impl IntoResponses for SearchErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut errors = token_errors(Role::Viewer);
+        errors.push(Error::BadRequest(vec![Fault::query(
+            "q",
+            "required",
+            "The parameter \"q\" is missing; say what to look for.",
+        )]));
+        errors.push(Error::SearchBusy);
+        read_problems("/search", errors)
+    }
+}
+
 /// What a `POST` that creates can answer beside `201`.
 pub struct CreateErrors;
 

@@ -261,10 +261,7 @@ pub async fn delete_source(
 
 /// A parameter without which there is nothing to do; its absence is told by `finish`, with the other mistakes.
 fn needed(query: &mut Query, name: &'static str) -> String {
-    query.text(name).unwrap_or_else(|| {
-        query.fault(Fault::query(name, "required", format!("The parameter \"{name}\" is missing; say which one.")));
-        String::new()
-    })
+    query.required(name, "say which one", |value| Ok(value.to_owned())).unwrap_or_default()
 }
 
 /// An item of the document: what names it, from the query, and the rest from the body.

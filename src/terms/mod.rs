@@ -2,6 +2,7 @@
 
 mod document;
 mod edit;
+mod jsonld;
 mod links;
 mod list;
 mod members;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::{categories::CategoryLink, changes::Keys, openapi::Routes};
 
 pub fn routes(routes: &mut Routes<'_>) {
-    routes.service(list::list_terms).service(page::read_term);
+    routes.service(list::list_terms).service(page::read_term).service(jsonld::read_term_jsonld);
     edit::routes(routes);
     members::routes(routes);
 }

@@ -1,12 +1,12 @@
 //! `GET /terms/{slug}`: everything that a page about one term shows, in one SQL round trip.
 
-use actix_web::{get, web::Data};
+use actix_web::{HttpRequest, get, guard::GuardContext, web::Data};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Source, TermCard, TermDocument, TermStatus};
+use super::{Source, TermCard, TermDocument, TermStatus, jsonld};
 use crate::{
     categories::CategoryTrail,
     changes::{Keys, Seen},
@@ -18,6 +18,7 @@ use crate::{
         answer::Answer,
         auth::Reader,
         lookup::{self, Address},
+        negotiate,
         query::Query,
     },
     openapi::{EntityErrors, TAG_TERMS},
@@ -89,7 +90,8 @@ pub struct TermPage {
 /// Read a term
 ///
 /// The whole page of a term: definition, explanation, category, relations and companies. A former slug, or the term's
-/// id, leads to the slug of the day. A token of a viewer opens the pages of drafts as well.
+/// id, leads to the slug of the day. A token of a viewer opens the pages of drafts as well. `Accept: application/ld+json`
+/// gets what `/terms/{slug}.jsonld` gives.
 #[utoipa::path(
     operation_id = "read_term",
     tag = TAG_TERMS,
@@ -97,10 +99,28 @@ pub struct TermPage {
     responses((status = 200, description = "The page of the term.", body = TermPage), EntityErrors),
     security((), ("bearer" = []))
 )]
-#[get("/terms/{slug}")]
-pub async fn read_term(state: Data<State>, address: Address, query: Query, reader: Reader) -> Result<Answer, Error> {
+#[get("/terms/{slug}", guard = "is_of_page")]
+pub async fn read_term(
+    request: HttpRequest,
+    state: Data<State>,
+    address: Address,
+    query: Query,
+    reader: Reader,
+) -> Result<Answer, Error> {
     query.finish()?;
-    lookup::page::<TermDocument<Uuid>>(&state, &address, &reader).await
+    let answer = if negotiate::prefers(&request, jsonld::JSON_LD) {
+        jsonld::read(&state, &address, &reader).await?
+    } else {
+        lookup::page::<TermDocument<Uuid>>(&state, &address, &reader).await?
+    };
+    Ok(answer.negotiated())
+}
+
+/// A segment takes any ending. That the page is the first to be asked, and passes on what is not its own, costs it less
+/// than another pattern before it.
+fn is_of_page(context: &GuardContext<'_>) -> bool {
+    let path = context.head().uri.path();
+    !path.ends_with(".jsonld") || path.ends_with("/.jsonld")
 }
 
 #[expect(clippy::too_many_lines, reason = "the whole page is one statement, read as one")]

@@ -205,7 +205,8 @@ async fn the_examples_are_real_answers() {
         } else {
             samples.get(&address(&path, &operation).replace("limit=1", "limit=2")).await
         };
-        let mut now = now.json();
+        let is_json = now.header("content-type").ends_with("json");
+        let mut now = if is_json { now.json() } else { json!(String::from_utf8(now.bytes).unwrap()) };
         if let Some(secret) = now.get_mut("secret") {
             *secret = json!("tb_an-example-that-opens-nothing-anywhere-01234");
         }
@@ -234,7 +235,7 @@ async fn every_operation_answers_as_it_is_described() {
             continue;
         };
         assert!(answer.header("content-type").starts_with(kind.as_str()), "{path}: {}", answer.header("content-type"));
-        if kind == "application/json" {
+        if kind.ends_with("json") {
             check(&description, &content["schema"], &answer.json(), &path);
         }
         for name in response["headers"].as_object().map(|headers| headers.keys()).into_iter().flatten() {

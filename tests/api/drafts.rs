@@ -224,6 +224,9 @@ fn addresses(hidden: &[String]) -> Vec<String> {
         "/terms/a",
         "/terms/b",
         "/terms/d",
+        "/terms/a.jsonld",
+        "/sitemap.xml",
+        "/feed.atom",
         "/companies/k",
         "/companies/l",
         "/terms/unknown",
@@ -236,7 +239,7 @@ fn addresses(hidden: &[String]) -> Vec<String> {
         for slug in
             ["zweihander", "zweihander-draft", "zweihander-works", "zweihander-drafts", "zweihandr", "Zweihander"]
         {
-            all.push(format!("/{kind}/{slug}"));
+            all.extend(["", ".jsonld"].map(|ending| format!("/{kind}/{slug}{ending}")));
         }
         all.extend(hidden.iter().map(|id| format!("/{kind}/{id}")));
     }

@@ -39,6 +39,7 @@ fn without_any_variable_there_are_defaults() {
     assert_eq!(http.write_origins, Origins::These(vec![]));
     assert_eq!(http.request_timeout, Duration::from_secs(10));
     assert_eq!(http.drain_timeout, Duration::from_secs(15));
+    assert_eq!((http.site.term_url, http.site.name.as_str()), (None, "Glossary"));
     assert!(http.workers >= 1);
     assert!(log.filter.starts_with("info") && !log.json);
 }
@@ -58,6 +59,8 @@ fn every_variable_has_its_effect() {
         ("TERMBASE_SURROGATE_KEYS", "true"),
         ("TERMBASE_WRITE_ORIGINS", "https://editor.example, http://localhost:3000"),
         ("TERMBASE_REQUIRE_IF_MATCH", "true"),
+        ("TERMBASE_SITE_TERM_URL", "https://example.org/{slug}.html"),
+        ("TERMBASE_SITE_NAME", "Words & more"),
         ("TERMBASE_REQUEST_SECONDS", "300"),
         ("TERMBASE_DRAIN_SECONDS", "0"),
         ("TERMBASE_WORKERS", "256"),
@@ -80,6 +83,8 @@ fn every_variable_has_its_effect() {
         http.write_origins,
         Origins::These(vec!["https://editor.example".into(), "http://localhost:3000".into()])
     );
+    assert_eq!(http.site.term_url.unwrap().term("a-b"), "https://example.org/a-b.html");
+    assert_eq!(http.site.name, "Words & more");
     assert_eq!((http.request_timeout.as_secs(), http.drain_timeout.as_secs(), http.workers), (300, 0, 256));
     assert_eq!((log.filter.as_str(), log.json), ("warn,sqlx=debug", true));
 }
@@ -114,6 +119,16 @@ fn a_wrong_value_is_named_with_what_would_pass() {
         ("TERMBASE_WRITE_ORIGINS", "*,https://editor.example", "* for all"),
         ("TERMBASE_WRITE_ORIGINS", "null", "* for all"),
         ("TERMBASE_REQUIRE_IF_MATCH", "yes", "true or false"),
+        ("TERMBASE_SITE_TERM_URL", "https://example.org/glossary/", "{slug} once"),
+        ("TERMBASE_SITE_TERM_URL", "https://example.org/{slug}/{slug}", "{slug} once"),
+        ("TERMBASE_SITE_TERM_URL", "https://example.org/{category}/{slug}", "{slug} once"),
+        ("TERMBASE_SITE_TERM_URL", "https://{slug}.example.org/", "behind its host"),
+        ("TERMBASE_SITE_TERM_URL", "https://user@example.org/{slug}", "behind its host"),
+        ("TERMBASE_SITE_TERM_URL", "ftp://example.org/{slug}", "http or https"),
+        ("TERMBASE_SITE_TERM_URL", "/glossary/{slug}", "such as https://example.org/glossary/{slug}"),
+        ("TERMBASE_SITE_TERM_URL", "https://example.org/<b>/{slug}", "such as https://example.org/glossary/{slug}"),
+        ("TERMBASE_SITE_NAME", " Glossary", "one line"),
+        ("TERMBASE_SITE_NAME", "a\nb", "one line"),
         ("TERMBASE_REQUEST_SECONDS", "0", "from 1 to 300"),
         ("TERMBASE_REQUEST_SECONDS", "1.5", "from 1 to 300"),
         ("TERMBASE_DRAIN_SECONDS", "301", "from 0 to 300"),

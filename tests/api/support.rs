@@ -26,6 +26,7 @@ use termbase::{
         cluster::{Cluster, Options},
     },
     samples,
+    site::{SiteSettings, TermUrl},
     state::{HttpSettings, Origins, State},
     tokens::{self, Author, Role, TokenCreate},
 };
@@ -94,6 +95,7 @@ pub fn http_settings() -> HttpSettings {
         surrogate_keys: true,
         write_origins: Origins::These(Vec::new()),
         require_if_match: false,
+        site: SiteSettings { term_url: TermUrl::parse("https://example.org/glossary/{slug}"), name: "Glossary".into() },
         request_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(1),
         workers: 1,

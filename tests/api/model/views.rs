@@ -62,6 +62,9 @@ impl State {
             let free = pool.iter().filter(|slug| slug.0 == kind && !self.slugs.contains_key(*slug));
             for text in ids.chain(held).chain(free.map(|slug| slug.1.clone())) {
                 all.extend([false, true].map(|as_viewer| self.expect_address(kind, &text, as_viewer)));
+                if kind == Kind::Term {
+                    all.extend([false, true].map(|as_viewer| self.expect_jsonld(&text, as_viewer)));
+                }
             }
         }
         all
@@ -79,6 +82,32 @@ impl State {
             Some((_, entity)) => (308, Some(entity.address()), Value::Null),
         };
         Expected { path: format!("/{}/{text}", kind.plural()), as_viewer, status, location, body }
+    }
+
+    /// At the same addresses as the page.
+    fn expect_jsonld(&self, text: &str, as_viewer: bool) -> Expected {
+        let Expected { path, status, location, .. } = self.expect_address(Kind::Term, text, as_viewer);
+        let here = self.entities.iter().find(|(_, entity)| entity.kind == Kind::Term && entity.slug == text);
+        let body = match here {
+            Some((number, entity)) if status == 200 => {
+                let url = format!("https://example.org/glossary/{text}");
+                let (document, (companies, _)) = (&entity.document, self.companies_of_term(*number));
+                let names: Vec<Value> = items(document, "aliases")
+                    .into_iter()
+                    .filter(|alias| alias["kind"] != "hidden")
+                    .map(|alias| alias["name"].clone())
+                    .collect();
+                let term = json!({"@id": url, "name": document["name"], "description": document["definition"], "alternateName": names});
+                let companies = companies.iter().take(12).map(
+                    |company| json!({"name": self.entities[company].document["name"], "knowsAbout": {"@id": url}}),
+                );
+                let graph: Vec<Value> = std::iter::once(term).chain(companies).collect();
+                json!({ "@graph": graph })
+            }
+            _ => Value::Null,
+        };
+        let location = location.map(|location| format!("{location}.jsonld"));
+        Expected { path: format!("{path}.jsonld"), as_viewer, status, location, body }
     }
 
     /// The page of an entity, the same for whoever may see it.

@@ -1,0 +1,278 @@
+//! What is found, best first: the one place that knows how. An engine inside the process can take its place without a
+//! change of what is answered.
+//!
+//! Tiers: the whole name; a whole acronym or alias; a name or alias that begins with what is asked; one that has all of its
+//! words; one that differs by a few letters (Damerau and Levenshtein's distance, among those that share enough trigrams);
+//! last, texts that have all of its words. So what is short and exact (`AI`, `R`, `C++`) stands before all that merely begins
+//! like it. Wrong letters are only thought of where no name is found, nor several words in one text: whoever finds has
+//! spelled it right, and likeness is what costs most.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::categories::CategoryLink;
+
+/// How much is found at most: what nobody pages to is not sorted.
+pub const FOUND_MAX: i64 = 1000;
+
+/// Why something is found, the best reason first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// The name is what is asked.
+    Name,
+    /// An acronym or another alias is.
+    Alias,
+    /// A name begins with it.
+    Prefix,
+    /// A name has all of its words.
+    Words,
+    /// A name differs from it by a few letters.
+    Typo,
+    /// The texts have all of its words.
+    Text,
+}
+
+impl Tier {
+    fn of(text: &str) -> Option<Self> {
+        [
+            ("name", Tier::Name),
+            ("alias", Tier::Alias),
+            ("prefix", Tier::Prefix),
+            ("words", Tier::Words),
+            ("typo", Tier::Typo),
+            ("text", Tier::Text),
+        ]
+        .into_iter()
+        .find_map(|(name, tier)| (name == text).then_some(tier))
+    }
+}
+
+/// What is asked for.
+pub struct Asked {
+    pub text: String,
+    /// The text folded as a name.
+    pub key: String,
+    pub status: &'static str,
+    pub kind: Option<&'static str>,
+    /// A category and those below it.
+    pub categories: Option<Vec<Uuid>>,
+    /// Whether texts are searched too.
+    pub texts: bool,
+    pub max: i64,
+}
+
+/// How many letters a name may differ by from what is asked. In what is shorter than four, one more would make it any
+/// other.
+fn distance(key: &str) -> usize {
+    match key.chars().count() {
+        0..4 => 0,
+        4..8 => 1,
+        8..16 => 2,
+        _ => 3,
+    }
+}
+
+/// How much of their trigrams names share at least that differ by that much, from 0 to 1: a letter changes up to three of
+/// them, which is half of those of a short name.
+#[must_use]
+pub fn likeness(key: &str) -> f32 {
+    if (5..12).contains(&key.chars().count()) { 0.25 } else { 0.3 }
+}
+
+/// One thing that is found, by its best name.
+#[derive(Debug)]
+pub struct Match {
+    pub kind: String,
+    pub id: Uuid,
+    /// A term's category, or the category itself.
+    pub category: Option<Uuid>,
+    pub tier: Tier,
+    /// Whose name it is: `name`, or an alias' kind.
+    pub role: String,
+    /// The name by which it is found.
+    pub name: String,
+    /// Among texts: whether the definition, with the name, has all words.
+    pub in_first: bool,
+}
+
+/// Everything that is found, best first, each once; at most as much as is asked.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, sqlx::Error> {
+    let most = distance(&asked.key);
+    let rows = sqlx::query!(
+        r#"
+        with asked as materialized (
+            select name_query($1) as names, plainto_tsquery('pg_catalog.english', $2) as texts
+        ),
+        named as materialized (
+            select * from (
+                (select n.kind, n.id, n.category_id, n.role, n.name, n.name_key,
+                        case when n.name_key <> $1 then 'prefix' when n.role = 'name' then 'name' else 'alias' end as tier,
+                        char_length(n.name_key) as size
+                   from search_names n
+                  where n.name_key >= $1 and n.name_key < $1 || chr(1114111)
+                    and n.status = $3 and ($4::text is null or n.kind = $4)
+                    and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
+                            select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
+                  order by n.name_key <> $1, n.role <> 'name', size, n.name_key
+                  limit $6)
+                union all
+                (select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'words', char_length(n.name_key) as size
+                   from search_names n
+                  where n.name_words @@ (select names from asked)
+                    and n.status = $3 and ($4::text is null or n.kind = $4)
+                    and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
+                            select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
+                  order by n.role <> 'name', size, n.name_key
+                  limit $6)
+            ) names
+        ),
+        texts as materialized (
+            select n.kind, n.id, n.category_id, 'name' as role, n.name, n.name_key, 'text' as tier,
+                   length(n.first_words) as size,
+                   n.first_words @@ (select texts from asked) as in_first
+              from search_texts n
+             where $7 and n.text_words @@ (select texts from asked)
+               and n.status = $3 and ($4::text is null or n.kind = $4)
+               and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
+                       select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
+             order by in_first desc, size, n.name_key
+             limit $6
+        ),
+        alike as materialized (
+            select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'typo' as tier,
+                   (1000 * (n.name_key <-> $1))::integer as size
+              from search_names n
+             where $8 and not exists (select from named) and ($9 or not exists (select from texts)) and n.name_key % $1
+               and n.status = $3 and ($4::text is null or n.kind = $4)
+               and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
+                       select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
+             order by size, n.name_key
+             limit 60
+        )
+        select kind as "kind!", id as "id!", category_id as "category?", role as "role!", name as "name!",
+               name_key as "name_key!", tier as "tier!", size as "size!", in_first as "in_first!"
+          from (select *, false as in_first from named
+                union all
+                select *, false from alike
+                union all
+                select * from texts) found
+        "#,
+        asked.key,
+        asked.text,
+        asked.status,
+        asked.kind,
+        asked.categories.as_deref(),
+        asked.max,
+        asked.texts,
+        most > 0,
+        !asked.key.contains(' ')
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut ranked = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(tier) = Tier::of(&row.tier) else { continue };
+        let distance = if tier == Tier::Typo { strsim::damerau_levenshtein(&row.name_key, &asked.key) } else { 0 };
+        if distance <= most {
+            let (role, kind) = (place(ROLES, &row.role), place(KINDS, &row.kind));
+            let rank = (tier, distance, !row.in_first, role, row.size, row.name_key, kind);
+            let found = Match {
+                kind: row.kind,
+                id: row.id,
+                category: row.category,
+                tier,
+                role: row.role,
+                name: row.name,
+                in_first: row.in_first,
+            };
+            ranked.push((rank, found));
+        }
+    }
+    // By its id in the end, so that pages follow each other.
+    ranked.sort_unstable_by(|(rank, found), (other, next)| (rank, found.id).cmp(&(other, next.id)));
+    let mut known = HashSet::new();
+    let found = ranked.into_iter().map(|(_, found)| found).filter(|found| known.insert(found.id));
+    Ok(found.take(usize::try_from(asked.max).unwrap_or(usize::MAX)).collect())
+}
+
+/// Of names that are equally good the better one: what something is called before what it is called too.
+const ROLES: &[&str] = &["name", "acronym", "synonym", "spelling", "deprecated", "hidden"];
+const KINDS: &[&str] = &["term", "category", "company"];
+
+fn place(order: &[&str], word: &str) -> usize {
+    order.iter().position(|known| *known == word).unwrap_or(order.len())
+}
+
+impl Match {
+    /// The alias by which it is found, if it may be shown.
+    #[must_use]
+    pub fn alias(&self) -> Option<&str> {
+        (self.role != "name" && self.role != "hidden").then_some(self.name.as_str())
+    }
+
+    /// Whether all of the name is what was asked for, or meant.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self.tier, Tier::Name | Tier::Alias | Tier::Typo)
+    }
+}
+
+/// The texts of something that is shown.
+pub struct Card {
+    pub id: Uuid,
+    pub slug: String,
+    pub name: String,
+    pub acronyms: Vec<String>,
+    pub text: String,
+    pub status: String,
+    pub categories: Json<Vec<CategoryLink>>,
+    /// Of those alone that are found in it.
+    pub body: Option<String>,
+}
+
+/// What a page shows of each thing on it, by id; and the `categories` that are only named.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn cards(
+    conn: &mut PgConnection,
+    shown: &[&Match],
+    categories: impl Iterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, Card>, sqlx::Error> {
+    let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
+    let in_body: Vec<Uuid> =
+        shown.iter().filter(|found| found.tier == Tier::Text && !found.in_first).map(|found| found.id).collect();
+    let cards = sqlx::query_as!(
+        Card,
+        r#"
+        select t.id as "id!", t.slug as "slug!", t.name as "name!",
+               array(select a.name from term_aliases a where a.term_id = t.id and a.kind = 'acronym' order by a.position) as "acronyms!",
+               t.definition as "text!", t.status as "status!",
+               json_build_array(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name)) as "categories!: Json<Vec<CategoryLink>>",
+               case when t.id = any($2) then t.body end as "body?"
+          from terms t join categories c on c.id = t.category_id where t.id = any($1)
+        union all
+        select c.id, c.slug, c.name, '{}', c.description, 'published', '[]', null
+          from categories c where c.id = any($1) or c.id = any($3)
+        union all
+        select k.id, k.slug, k.name, '{}', k.description, k.status,
+               (select coalesce(json_agg(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name) order by c.name_key, c.id), '[]')
+                  from company_categories l join categories c on c.id = l.category_id where l.company_id = k.id), null
+          from companies k where k.id = any($1)
+        "#,
+        &ids,
+        &in_body,
+        &categories.collect::<Vec<_>>()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(cards.into_iter().map(|card| (card.id, card)).collect())
+}
