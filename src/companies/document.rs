@@ -69,7 +69,7 @@ pub struct CompanyDocument<R = Reference> {
     #[schema(required, format = "uri", example = "https://www.anthropic.com")]
     pub website: Option<String>,
     /// ISO 3166-1 alpha-2, upper case.
-    #[schema(required, example = "US")]
+    #[schema(required, pattern = "^[A-Z]{2}$", example = "US")]
     pub country: Option<String>,
     #[schema(required, minimum = 1000, maximum = 2999, example = 2021)]
     pub founded_year: Option<i16>,

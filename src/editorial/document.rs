@@ -110,14 +110,15 @@ impl Place<'_> {
         Some(text.to_owned())
     }
 
+    /// A whole number from `min` to `max`; `3.0` is one as well, to JSON and to JSON Schema.
     pub fn integer(&mut self, value: &Value, min: i64, max: i64) -> Option<i64> {
-        match value.as_i64() {
+        if !value.is_number() {
+            return self.wrong_type("a whole number", value);
+        }
+        let whole = || value.as_f64().filter(|number| number.fract() == 0.0);
+        match value.as_i64().or_else(|| format!("{:.0}", whole()?).parse().ok()) {
             Some(number) if (min..=max).contains(&number) => Some(number),
-            Some(_) => self.fault("out_of_range", format!("Expected a whole number from {min} to {max}.")),
-            None if value.is_number() => {
-                self.fault("out_of_range", format!("Expected a whole number from {min} to {max}."))
-            }
-            None => self.wrong_type("a whole number", value),
+            _ => self.fault("out_of_range", format!("Expected a whole number from {min} to {max}.")),
         }
     }
 

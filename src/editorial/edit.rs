@@ -546,6 +546,11 @@ pub(crate) fn invalid(faults: Vec<Fault>) -> Error {
 #[into_params(parameter_in = Query)]
 pub struct MessageParam {
     /// Why: it stands in the history. One line.
-    #[param(min_length = 1, max_length = 500, example = "The first paper was from 2021.")]
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+        example = "The first paper was from 2021."
+    )]
     pub message: Option<String>,
 }

@@ -152,7 +152,7 @@ pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Resu
     tag = TAG_TRASH,
     params(
         ("id" = Uuid, Path, description = "The id of something in the trash."),
-        ("message" = Option<String>, Query, description = "Why; it stands in the history of the documents that had a link. One line.", min_length = 1, max_length = 500),
+        ("message" = Option<String>, Query, description = "Why; it stands in the history of the documents that had a link. One line.", min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"),
     ),
     responses((status = 204, description = "It is gone."), PurgeErrors),
     security(("bearer" = ["admin"]))

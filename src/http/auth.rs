@@ -42,8 +42,12 @@ impl FromRequest for Reader {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let caller = caller(request);
-        Box::pin(async move { caller.await.map(Reader) })
+        let (caller, reached) = (caller(request), reached(request));
+        Box::pin(async move {
+            let author = caller.await?;
+            reached.await?;
+            Ok(Reader(author))
+        })
     }
 }
 
@@ -60,8 +64,13 @@ macro_rules! permissions {
             type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
             fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-                let caller = caller(request);
-                Box::pin(async move { at_least(Role::$name, caller.await?).map($name) })
+                let (caller, reached) = (caller(request), reached(request));
+                Box::pin(async move {
+                    // Before the position: who may not do this has nothing to wait for.
+                    let author = at_least(Role::$name, caller.await?)?;
+                    reached.await?;
+                    Ok($name(author))
+                })
             }
         }
     )*};
@@ -86,22 +95,25 @@ fn at_least(needed: Role, caller: Option<Author>) -> Result<Author, Error> {
     Ok(author)
 }
 
-/// Who sent the request; nobody, where it has no token. It has waited for the position that the request asks for: what
-/// the handler reads after this is at that position or later.
+/// Who sent the request; nobody, where it has no token.
 fn caller(request: &HttpRequest) -> impl Future<Output = Result<Option<Author>, Error>> + use<> {
     let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+    let state = request.app_data::<Data<State>>().cloned();
+    async move {
+        let Some(authorization) = authorization else { return Ok(None) };
+        let state = state.ok_or_else(|| Error::internal("the app has no state"))?;
+        author(&state, &authorization).await.map(Some)
+    }
+}
+
+/// Waits for the position that the request asks for: what the handler reads after this is at that position or later.
+fn reached(request: &HttpRequest) -> impl Future<Output = Result<(), Error>> + use<> {
     let after = position::asked(request.headers());
     let state = request.app_data::<Data<State>>().cloned();
     async move {
+        let Some(after) = after? else { return Ok(()) };
         let state = state.ok_or_else(|| Error::internal("the app has no state"))?;
-        let author = match authorization {
-            Some(authorization) => Some(author(&state, &authorization).await?),
-            None => None,
-        };
-        if let Some(after) = after? {
-            position::wait_for(&state, after).await?;
-        }
-        Ok(author)
+        position::wait_for(&state, after).await
     }
 }
 

@@ -13,7 +13,7 @@ use utoipa::{
         example::ExampleBuilder,
         extensions::ExtensionsBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, Paths},
-        schema::{Components, Schema, Type},
+        schema::{AdditionalProperties, Components, Schema, Type},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
@@ -117,13 +117,30 @@ pub fn describe(collected: Collected) -> Description {
     for (name, read) in PAGES {
         components.examples.insert(name.into(), ExampleBuilder::new().value(example(read)).build().into());
     }
-    description.components = Some(components);
     for item in description.paths.paths.values_mut() {
         let operations =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten();
-        operations.for_each(finish);
+        for operation in operations {
+            close_body(operation, &mut components);
+            finish(operation);
+        }
     }
+    description.components = Some(components);
     description
+}
+
+/// What is written has no members but those of its schema: others are refused.
+fn close_body(operation: &Operation, components: &mut Components) {
+    let Some(RefOr::T(body)) = &operation.request_body else { return };
+    let references = body.content.values().filter_map(|content| match content {
+        RefOr::T(Content { schema: Some(RefOr::Ref(reference)), .. }) => reference.ref_location.rsplit('/').next(),
+        _ => None,
+    });
+    for name in references {
+        if let Some(RefOr::T(Schema::Object(schema))) = components.schemas.get_mut(name) {
+            schema.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
 }
 
 /// Adds what is the same for many operations: headers, the parameters that stand for them, the role, and the example.
@@ -200,8 +217,16 @@ fn add_headers(response: &mut Response) {
     // What is empty has no tag.
     let tag = usize::from(response.content.is_empty());
     for (name, description, value) in [
-        ("ETag", "A strong entity tag; send it as `If-None-Match` for a `304`.", "\"6f3b….0f5a….br\""),
-        ("Termbase-Position", "The place in the change log up to which the answer is true.", "018f…-42"),
+        (
+            "ETag",
+            "A strong entity tag; send it as `If-None-Match` for a `304`.",
+            "\"01a20c7845137096a7ca781f7eec597d.0fSQ4cPvBtKkTnUw.br\"",
+        ),
+        (
+            "Termbase-Position",
+            "The place in the change log up to which the answer is true.",
+            "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
+        ),
         ("Cache-Control", "How long the answer may be kept, and by whom.", "public, max-age=0, s-maxage=60"),
         ("X-Request-Id", "The id of this request, in the log too.", "01a20c78-6329-7576-ab4a-6952bacc2af5"),
     ]
@@ -223,7 +248,7 @@ impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let description = "The `ETag` of the page or the document that the change builds on, of any coding: `412` if it was written since. \
                            A setting of the service makes it required (`428`).";
-        vec![header("If-Match", description, Some("\"6f3b….0f5a….br\""))]
+        vec![header("If-Match", description, Some("\"01a20c7845137096a7ca781f7eec597d.0fSQ4cPvBtKkTnUw.br\""))]
     }
 }
 
@@ -237,9 +262,13 @@ impl IntoParams for IdempotencyKey {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let description = "A random key of the client's, the same in each retry of one request: within a day it creates once. Up to 200 \
                            visible characters, in quotes or not.";
-        vec![header("Idempotency-Key", description, Some("8e03978e-40d5-43dd-bc93-6894a57f9324"))]
+        let example = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+        vec![patterned(header("Idempotency-Key", description, Some(example)), KEY)]
     }
 }
+
+/// What [`IdempotencyKey`] reads, in quotes or not.
+const KEY: &str = r#"^([!#-~]{1,200}|"[!#-~]{1,200}")$"#;
 
 fn header(name: &str, description: &str, example: Option<&str>) -> Parameter {
     ParameterBuilder::new()
@@ -251,15 +280,17 @@ fn header(name: &str, description: &str, example: Option<&str>) -> Parameter {
         .build()
 }
 
+/// What [`Position::parse`](crate::changes::Position::parse) reads.
+const POSITION: &str = "^[0-9a-f]{32}-(0|[1-9][0-9]{0,17})$";
+
 fn termbase_after() -> Parameter {
-    ParameterBuilder::new()
-        .name("Termbase-After")
-        .parameter_in(ParameterIn::Header)
-        .description(Some(
-            "A `Termbase-Position`: the answer is at that place in the change log or later, so that you read your own writes.",
-        ))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-        .build()
+    let description = "A `Termbase-Position`: the answer is at that place in the change log or later, so that you read your own writes.";
+    patterned(header("Termbase-After", description, None), POSITION)
+}
+
+fn patterned(mut parameter: Parameter, pattern: &str) -> Parameter {
+    parameter.schema = Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).into());
+    parameter
 }
 
 /// Answers to the requests that the examples of the parameters make, on the samples. A test keeps them true.

@@ -97,12 +97,12 @@ pub struct Alias {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Source {
     /// One line, 1 to 300 characters.
-    #[schema(example = "On the Opportunities and Risks of Foundation Models")]
+    #[schema(min_length = 1, max_length = 300, example = "On the Opportunities and Risks of Foundation Models")]
     pub title: String,
     /// An absolute address, http or https, at most 2,000 characters; once a term.
-    #[schema(format = "uri", example = "https://arxiv.org/abs/2108.07258")]
+    #[schema(format = "uri", max_length = 2000, example = "https://arxiv.org/abs/2108.07258")]
     pub url: String,
-    #[schema(required, example = "Stanford CRFM")]
+    #[schema(required, min_length = 1, max_length = 200, example = "Stanford CRFM")]
     pub publisher: Option<String>,
     #[schema(required, value_type = Option<String>, format = Date, example = "2021-08-16")]
     pub published_on: Option<Day>,
@@ -125,7 +125,7 @@ pub struct TermDocument<R = Reference> {
     /// The explanation: Markdown, at most 65,536 bytes.
     pub body: String,
     /// A slug of the day, a former one, or an id; as all references.
-    #[schema(value_type = String, example = "core-concepts")]
+    #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "core-concepts")]
     pub category: R,
     /// `draft` where it is absent. Never back to draft once it was public.
     pub status: TermStatus,

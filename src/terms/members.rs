@@ -184,9 +184,9 @@ pub async fn delete_alias(
 #[expect(dead_code, reason = "read by the document's own rules; this is what the description shows")]
 pub struct TermSourceWrite {
     /// One line, 1 to 300 characters.
-    #[schema(example = "On the Opportunities and Risks of Foundation Models")]
+    #[schema(min_length = 1, max_length = 300, example = "On the Opportunities and Risks of Foundation Models")]
     title: String,
-    #[schema(example = "Stanford CRFM")]
+    #[schema(min_length = 1, max_length = 200, example = "Stanford CRFM")]
     publisher: Option<String>,
     #[schema(value_type = Option<String>, format = Date, example = "2021-08-16")]
     published_on: Option<String>,

@@ -114,6 +114,7 @@ fn a_term_is_checked_member_by_member() {
 #[test]
 fn a_category_is_checked_member_by_member() {
     let cases: Vec<(Value, &[(&str, &str)])> = vec![
+        (json!({"rank": 3.0}), &[]),
         (json!({"rank": -1}), &[("/rank", "out_of_range")]),
         (json!({"rank": 1.5}), &[("/rank", "out_of_range")]),
         (json!({"rank": 1_000_001}), &[("/rank", "out_of_range")]),

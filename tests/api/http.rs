@@ -266,6 +266,14 @@ async fn a_position_that_is_not_here_is_a_503_and_one_of_another_log_a_410() {
 }
 
 #[tokio::test]
+async fn who_may_not_is_told_so_before_his_position_is_looked_at() {
+    let app = TestApp::empty().await;
+    for after in ["x", "0123456789abcdef0123456789abcdef-0"] {
+        app.request(Method::GET, "/me", &[("termbase-after", after)]).await.problem(401, "token_required");
+    }
+}
+
+#[tokio::test]
 async fn a_token_opens_reads_and_a_bad_one_is_refused() {
     let app = TestApp::with_samples().await;
     let token = "tb_0123456789012345678901234567890123456789";
