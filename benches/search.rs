@@ -6,6 +6,7 @@
 //! run. Then 16 connections at once, and 64 clients with the worst questions that we know, who all leave at once: what
 //! reading costs meanwhile and after, and what still runs in Postgres then.
 #![expect(
+    clippy::cast_precision_loss,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::string_slice,

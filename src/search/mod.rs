@@ -182,7 +182,7 @@ impl Question {
     /// The question with its category looked up; by then all mistakes of the query are known, and told.
     async fn ask(self, mut query: Query, conn: &mut PgConnection, texts: bool, max: i64) -> Result<Asked, Error> {
         let Question { text, key, kind, category, status } = self;
-        let category = lookup::filter(&mut *conn, &mut query, Kind::Category, category.as_deref()).await?;
+        let category = lookup::filter(&mut *conn, &mut query, "category", Kind::Category, category.as_deref()).await?;
         query.finish()?;
         let categories = match category {
             Some(id) => Some(categories::with_descendants(conn, id).await?),

@@ -12,7 +12,7 @@ use termbase::{
 
 use crate::support::{Answer, Content, TestApp, category, company, http_settings, term, term_again};
 
-const READS: [&str; 9] = [
+const READS: [&str; 10] = [
     "/terms/foundation-model",
     "/terms/foundation-model.jsonld",
     "/terms",
