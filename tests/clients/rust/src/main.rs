@@ -42,7 +42,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     assert_eq!(terms.iter().map(|term| term.id).collect::<HashSet<_>>().len(), terms.len());
     assert!(terms.len() > 5);
 
-    // Search: here, with `GET /search`.
+    // Search, with a slip.
+    let found = termbase.search().q("foundatoin model").send().await?;
+    assert_eq!((&*found.items[0].slug, &*found.items[0].tier), ("foundation-model", "typo"));
 
     // What does not exist is a problem that says what is close.
     let missing = problem(termbase.read_term().slug("foundation-modle").send().await);
