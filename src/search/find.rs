@@ -265,7 +265,8 @@ pub async fn cards(
         union all
         select k.id, k.slug, k.name, '{}', k.description, k.status,
                (select coalesce(json_agg(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name) order by c.name_key, c.id), '[]')
-                  from company_categories l join categories c on c.id = l.category_id where l.company_id = k.id), null
+                  from company_categories l join categories c on c.id = l.category_id and c.deleted_at is null
+                 where l.company_id = k.id), null
           from companies k where k.id = any($1)
         "#,
         &ids,

@@ -63,12 +63,14 @@ impl Searching {
         let turn = timeout(PATIENCE, state.searches.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Error::SearchBusy) };
         let mut snapshot = state.database.begin_with("begin isolation level repeatable read, read only").await?;
-        // One plan does for whatever is asked: planning costs more than finding.
+        // One plan does for whatever is asked: planning costs more than finding. And it is one by the indexes: to compare
+        // names costs far more than the planner thinks.
         let row = sqlx::query!(
             r#"
             select pg_backend_pid() as "process!", coalesce((select max(position) from changes), 0) as "position!",
                    tsvector_to_array(to_tsvector('pg_catalog.english', $1)) as "stems!",
                    set_config('plan_cache_mode', 'force_generic_plan', true) as plan,
+                   set_config('enable_seqscan', 'off', true) as scan,
                    set_config('statement_timeout', '2s', true) as statement,
                    set_config('pg_trgm.similarity_threshold', $2::real::text, true) as likeness
             "#,

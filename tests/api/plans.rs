@@ -31,6 +31,7 @@ async fn no_read_grows_with_the_glossary() {
     plans.lists_of_companies().await;
     plans.pages().await;
     plans.rest().await;
+    plans.searches().await;
     plans.end();
 }
 
@@ -93,9 +94,10 @@ const fn of(title: &'static str, condition: &'static str, arguments: [&'static s
 }
 
 /// What selects, but for a write, a start, or a table that stays small.
-const NO_READS: [&str; 22] = [
+const NO_READS: [&str; 23] = [
     "for no key update",
     "set_config(",
+    "pg_cancel_backend",
     "with more as (",
     "'term' as \"kind!\"",
     "h.slug % $2 order by similarity",
@@ -205,7 +207,7 @@ impl Plans {
         for (title, mark, arguments) in [
             ("the page of a term", "category!: Json<CategoryTrail>", "'term-76', null, false"),
             ("the page of a category", "children!: Json<Vec<CategoryCard>>", "'category-0', null"),
-            ("the page of a company", "categories!: Json<Vec<CategoryLink>>", "'company-7', null, false"),
+            ("the page of a company", "where l.company_id = k.id) as \"categories!", "'company-7', null, false"),
             ("a category and those below", "with recursive below (id, depth)", "category(0)"),
             ("the terms of a company", "with related (id)", "company(0), null"),
             ("the terms related to one", "with related (id)", "null, term(9)"),
@@ -240,10 +242,10 @@ impl Plans {
                 "name, description, parent_id, rank, version, revision_id",
                 "array[category(7)]",
             ),
-            ("the document of a company", "from companies k where k.id = any", "array[company(7)]"),
+            ("the document of a company", "order by l.category_id) as \"categories!\"", "array[company(7)]"),
             (
                 "the slugs of a document",
-                "with asked as materialized",
+                "with ordinality as asked (kind, slug, id, at)",
                 "array['term'], array[null]::text[], array[term(77)]",
             ),
             ("revisions", "and version < $2", "term(77), 9, 21"),
@@ -251,10 +253,40 @@ impl Plans {
             ("a revision", "and version = $2", "term(77), 1"),
             ("the trash", "as \"deleted_by!\"", &format!("now(), {nil}, 21")),
             ("the trash, total", "from terms where deleted_at is not null)\n", ""),
+            ("a term for a page of a site", "as \"aliases!\"", "'term-76', null, false"),
+            ("a part of the sitemap", "where id >= $1 and status <> 'draft'", &format!("{nil}, 10000")),
+            ("the sitemap's index", "as part", "10000"),
+            ("the feed", "c.name as category_name", "50"),
             ("the position", "coalesce(max(position), 0) as \"position!\" from changes", ""),
         ] {
             self.explain(title, mark, arguments).await;
         }
+    }
+
+    /// As searching has it: one plan for whatever is asked.
+    async fn searches(&mut self) {
+        sqlx::raw_sql("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set pg_trgm.similarity_threshold = 0.25")
+            .execute(&mut self.connection)
+            .await
+            .unwrap();
+        let below = self.values(&[IN_TREE]).await;
+        for (title, asked, narrowed) in [
+            ("a letter", "s", "null, null"),
+            ("the beginning of a name", "s wo", "null, null"),
+            ("words of names", "word", "null, null"),
+            ("a misspelt name", "b wrod 3", "null, null"),
+            ("an acronym", "t77", "null, null"),
+            ("words of all texts", "glossary sentence", "null, null"),
+            ("a company", "company 7", "'company', null"),
+            ("words of ten categories", "dimensions", &format!("null, {}", below[0])),
+        ] {
+            let alone = !asked.contains(' ');
+            let arguments = format!("'{asked}', '{asked}', 'published', {narrowed}, 1000, true, true, {alone}");
+            self.explain(&format!("search, {title}"), "name_query($1)", &arguments).await;
+        }
+        let shown = "(select array_agg(term(n)) || array_agg(company(n)) from generate_series(1, 10) n)";
+        let ids = self.values(&[shown, "array[term(1), term(2)]", "array[category(0)]"]).await.join(", ");
+        self.explain("search, what is shown", "or c.id = any($3)", &ids).await;
     }
 
     /// The values of some expressions, as literals: a statement gets its arguments ready.
