@@ -4,25 +4,16 @@
 //! `tests/api/plans.rs`.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop here")]
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+mod stage;
 
-use actix_web::http::header::HeaderValue;
+use std::{fs, time::Instant};
+
 use serde_json::json;
+use stage::{Random, Stage};
 use termbase::{
     categories::CategoryDocument,
-    clock::Clock,
     companies::CompanyDocument,
     editorial::{self, Edit, Target},
-    postgres::{
-        self,
-        cluster::{Cluster, Options},
-    },
-    site::SiteSettings,
-    state::{HttpSettings, Origins, State},
     terms::TermDocument,
     tokens::Author,
 };
@@ -34,43 +25,15 @@ const COMPANIES: usize = 5_000;
 #[tokio::main]
 async fn main() {
     let terms = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(TERMS);
-    let folder = std::env::temp_dir().join(format!("termbase-bench-{}", std::process::id()));
-    let options = Options {
-        program: env!("CARGO_BIN_EXE_termbase").into(),
-        data_dir: folder.clone(),
-        bin_dir: std::env::var_os("PG_BIN_DIR").map(PathBuf::from),
-        path: std::env::var_os("PATH"),
-        cache_dir: None,
-        linger: Duration::ZERO,
-    };
-    let cluster = std::thread::spawn(move || Cluster::attach(&options, &mut |line| eprintln!("{line}")).unwrap());
-    let cluster = cluster.join().unwrap();
-    let address = cluster.url("termbase").parse().unwrap();
-    postgres::migrate(&address).await.unwrap();
-    let pool = postgres::pool(address.clone(), 2);
-    let log_id = postgres::log_id(&pool).await.unwrap();
-    let http = HttpSettings {
-        cache_control: HeaderValue::from_static("no-store"),
-        surrogate_keys: false,
-        write_origins: Origins::These(Vec::new()),
-        require_if_match: false,
-        site: SiteSettings::default(),
-        request_timeout: Duration::from_secs(10),
-        drain_timeout: Duration::ZERO,
-        workers: 1,
-    };
-    let state = State::new(pool, Clock::system(), http, log_id);
-
+    let stage = Stage::set("load", 2).await;
     let edits = glossary(terms);
     let before = resident_mib("VmRSS");
     let began = Instant::now();
     let author = Author::program("bench");
-    editorial::write(&state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
+    editorial::write(&stage.state, &author, None, async |write| write.apply(edits.clone()).await).await.unwrap();
     println!("write      {} documents in one write: {:.1} s", edits.len(), began.elapsed().as_secs_f64());
     println!("memory     {before} MiB with the documents, {} MiB at most while writing", resident_mib("VmHWM"));
-    state.database.close().await;
-    drop(cluster);
-    let _ = fs::remove_dir_all(folder);
+    stage.clear().await;
 }
 
 /// Every term of the same make; relations lead to random others, `broader` only to earlier ones.
@@ -122,16 +85,4 @@ fn resident_mib(field: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
-}
-
-/// Marsaglia's xorshift: the same glossary in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
 }

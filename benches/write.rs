@@ -6,30 +6,23 @@
 //! and what the checks, revisions and keys do, is the ratio to the peer.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that fails is to stop here")]
 
+mod stage;
+
 use std::{
-    fs,
-    net::TcpListener,
-    path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-use actix_web::{http::header::HeaderValue, web::Data};
+use actix_web::web::Data;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
+use stage::{Stage, client};
 use termbase::{
-    app,
     categories::CategoryDocument,
-    clock::Clock,
     editorial::{self, Edit, Target},
-    postgres::{
-        self,
-        cluster::{Cluster, Options},
-    },
-    site::SiteSettings,
-    state::{HttpSettings, Origins, State},
+    state::State,
     terms::TermDocument,
     tokens::{self, Author, Role, TokenCreate},
 };
@@ -53,18 +46,8 @@ const WAYS: [(Way, &str); 3] =
 
 #[tokio::main]
 async fn main() {
-    let folder = std::env::temp_dir().join(format!("termbase-bench-write-{}", std::process::id()));
-    let options = Options {
-        program: env!("CARGO_BIN_EXE_termbase").into(),
-        data_dir: folder.clone(),
-        bin_dir: std::env::var_os("PG_BIN_DIR").map(PathBuf::from),
-        path: std::env::var_os("PATH"),
-        cache_dir: None,
-        linger: Duration::ZERO,
-    };
-    let cluster = std::thread::spawn(move || Cluster::attach(&options, &mut |line| eprintln!("{line}")).unwrap());
-    let cluster = cluster.join().unwrap();
-    let bench = Bench::begin(&cluster).await;
+    let stage = Stage::set("write", CONNECTIONS).await;
+    let bench = Bench::begin(&stage).await;
     let mut commits = vec![vec![Vec::new(); WAYS.len()]; WRITERS.len()];
     for round in 0..=ROUNDS {
         for (writers, ways) in WRITERS.iter().zip(&mut commits) {
@@ -78,9 +61,8 @@ async fn main() {
         }
     }
     print(&commits);
-    bench.end().await;
-    drop(cluster);
-    let _ = fs::remove_dir_all(folder);
+    bench.server.stop(false).await;
+    stage.clear().await;
 }
 
 /// Commits a second, by writers, ways and rounds.
@@ -123,10 +105,8 @@ struct Bench {
 }
 
 impl Bench {
-    async fn begin(cluster: &Cluster) -> Self {
-        let options: sqlx::postgres::PgConnectOptions = cluster.url("termbase").parse().unwrap();
-        postgres::migrate(&options).await.unwrap();
-        let mut connection = PgConnection::connect_with(&options).await.unwrap();
+    async fn begin(stage: &Stage) -> Self {
+        let mut connection = stage.connect().await;
         sqlx::raw_sql(
             "create table bench_terms (id uuid primary key, definition text not null, version bigint not null);
              create table bench_revisions (id uuid primary key, entity uuid not null, version bigint not null,
@@ -137,35 +117,12 @@ impl Bench {
         .await
         .unwrap();
         connection.close().await.unwrap();
-        let pool = postgres::pool(options, CONNECTIONS);
-        let log_id = postgres::log_id(&pool).await.unwrap();
-        let http = HttpSettings {
-            cache_control: HeaderValue::from_static("no-store"),
-            surrogate_keys: false,
-            write_origins: Origins::These(Vec::new()),
-            require_if_match: false,
-            site: SiteSettings::default(),
-            request_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::ZERO,
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-        };
-        let state = Data::new(State::new(pool, Clock::system(), http, log_id));
+        let state = stage.state.clone();
         let terms = write_terms(&state).await;
         let wanted = TokenCreate { name: "bench".into(), role: Role::Editor, expires_at: None };
         let token = tokens::create(&state, wanted).await.unwrap().1.expose_secret().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = app::serve(state.clone(), listener).unwrap();
-        let handle = server.handle();
-        tokio::spawn(server);
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Bench { state, address, client, token, terms, number: AtomicU64::new(0), server: handle }
-    }
-
-    async fn end(self) {
-        self.server.stop(false).await;
-        self.state.database.close().await;
+        let (address, server) = stage.serve();
+        Bench { state, address, client: client(), token, terms, number: AtomicU64::new(0), server }
     }
 
     /// Commits a second of so many writers.

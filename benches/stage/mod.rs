@@ -1,5 +1,6 @@
 //! What every measurement stands on: a private cluster of its own, the service's state on it, and where wanted the service.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop here")]
+#![allow(dead_code, reason = "each measurement uses a part of it")]
 
 use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 
