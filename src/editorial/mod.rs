@@ -42,8 +42,10 @@ use crate::{
     terms::TermDocument,
 };
 
-/// The three kinds of entity, spelled as in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The three kinds of entity.
+// Spelled as in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Kind {
     Term,
     Category,

@@ -204,7 +204,7 @@ impl Question {
     tag = TAG_SEARCH,
     params(
         ("q" = String, Query, description = "A name, the beginning of one, or words.", example = "model", min_length = 1, max_length = 200),
-        ("kind" = Option<String>, Query, description = "Only these: `term`, `category` or `company`."),
+        ("kind" = inline(Option<Kind>), Query, description = "Only these."),
         ("category" = Option<String>, Query, description = "Only what stands in this category, or in those below it: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
         ("status" = Option<TermStatus>, Query, description = "Only what has this status; `published` where it is absent. `draft` needs the token of a viewer."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
@@ -257,7 +257,7 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
     tag = TAG_SEARCH,
     params(
         ("q" = String, Query, description = "What is typed so far.", example = "found", min_length = 1, max_length = 200),
-        ("kind" = Option<String>, Query, description = "Only these: `term`, `category` or `company`."),
+        ("kind" = inline(Option<Kind>), Query, description = "Only these."),
         ("category" = Option<String>, Query, description = "Only what stands in this category, or in those below it: a slug of the day, a former one, or an id.", max_length = 100),
         ("status" = Option<TermStatus>, Query, description = "Only what has this status; `published` where it is absent. `draft` needs the token of a viewer."),
         ("count" = Option<i32>, Query, description = "How many to suggest; 8 where it is absent.", minimum = 1, maximum = 20),

@@ -81,7 +81,7 @@ pub struct TermExcerpt {
         ("status" = Option<TermStatus>, Query, description = "Only terms of this status; `published` where it is absent."),
         ("updated_since" = Option<String>, Query, description = "Only terms that were changed then or later: RFC 3339, with `+` sent as `%2B`.", format = DateTime, example = "2026-11-02T00:00:00Z"),
         ("related_to" = Option<String>, Query, description = "Only terms that this term's page shows as related: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
-        ("slugs" = Option<String>, Query, description = "These terms, in this order, one item for each that is found: 1 to 100 slugs of the day, former ones or ids, separated by commas. Nothing else goes with it.", example = "transformer,foundation-model"),
+        ("slugs" = Option<String>, Query, description = "These terms, in this order, one item for each that is found: 1 to 100 slugs of the day, former ones or ids, separated by commas. Nothing else goes with it.", example = "transformer,foundation-model", pattern = "^[^,]+(,[^,]+){0,99}$"),
         ("sort" = inline(Option<TermSort>), Query, description = "By what, and a minus for the other way round; `name` where it is absent. Drafts have no `published_at`."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it belongs to the same filters and order.", max_length = 4096),

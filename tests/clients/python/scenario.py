@@ -1,8 +1,9 @@
 import os
 
 from generated import AuthenticatedClient, Client
+from generated.api.search import search
 from generated.api.terms import create_term, delete_term, list_terms, read_term, update_term
-from generated.models import Problem, TermCard, TermCreate, TermList, TermPage, TermPatch
+from generated.models import Problem, SearchResults, TermCard, TermCreate, TermList, TermPage, TermPatch
 from generated.types import UNSET
 
 base_url = os.environ["TERMBASE_ADDRESS"]
@@ -29,7 +30,10 @@ while True:
         break
 assert len(terms) == len({term.id for term in terms}) == found.total > 5
 
-# Search: here, with `GET /search`.
+# Search, with a slip.
+hits = search.sync(client=termbase, q="foundatoin model")
+assert isinstance(hits, SearchResults), hits
+assert (hits.items[0].slug, hits.items[0].tier) == ("foundation-model", "typo")
 
 # What does not exist is a problem that says what is close.
 missing = read_term.sync("foundation-modle", client=termbase)

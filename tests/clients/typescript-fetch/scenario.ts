@@ -27,7 +27,10 @@ assert.equal(terms.length, list.data?.total);
 assert.equal(new Set(terms.map(term => term.id)).size, terms.length);
 assert(terms.length > 5);
 
-// Search: here, with `GET /search`.
+// Search, with a slip.
+const found = await termbase.GET("/search", { params: { query: { q: "foundatoin model" } } });
+assert.equal(found.data?.items[0]?.slug, "foundation-model");
+assert.equal(found.data.items[0].tier, "typo");
 
 // What does not exist is a problem that says what is close.
 const missing = await termbase.GET("/terms/{slug}", { params: { path: { slug: "foundation-modle" } } });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createClient } from "./generated/client/index.js";
-import { createTerm, deleteTerm, listTerms, readTerm, updateTerm, type TermCard } from "./generated/index.js";
+import { createTerm, deleteTerm, listTerms, readTerm, search, updateTerm, type TermCard } from "./generated/index.js";
 
 const baseUrl = process.env["TERMBASE_ADDRESS"]!;
 const client = createClient({ baseUrl });
@@ -27,7 +27,10 @@ assert.equal(terms.length, list.data?.total);
 assert.equal(new Set(terms.map(term => term.id)).size, terms.length);
 assert(terms.length > 5);
 
-// Search: here, with `GET /search`.
+// Search, with a slip.
+const found = await search({ client, query: { q: "foundatoin model" } });
+assert.equal(found.data?.items[0]?.slug, "foundation-model");
+assert.equal(found.data.items[0].tier, "typo");
 
 // What does not exist is a problem that says what is close.
 const missing = await readTerm({ client, path: { slug: "foundation-modle" } });

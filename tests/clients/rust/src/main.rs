@@ -42,7 +42,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     assert_eq!(terms.iter().map(|term| term.id).collect::<HashSet<_>>().len(), terms.len());
     assert!(terms.len() > 5);
 
-    // Search: here, with `GET /search`.
+    // Search, with a slip.
+    let found = termbase.search().q("foundatoin model").send().await?;
+    assert_eq!((&*found.items[0].slug, &*found.items[0].tier), ("foundation-model", "typo"));
 
     // What does not exist is a problem that says what is close.
     let missing = problem(termbase.read_term().slug("foundation-modle").send().await);
@@ -74,7 +76,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     assert_eq!((lost.status, lost.code.as_str()), (412, "precondition_failed"));
     assert_eq!(lost.errors.iter().map(|fault| &*fault.code).collect::<Vec<_>>(), ["stale", "changed_since"]);
 
-    // Delete.
+    // Delete; not what was changed meanwhile.
+    let lost = problem(desk.delete_term().slug(slug).if_match(tag).send().await);
+    assert_eq!(lost.status, 412);
     let deleted = desk.delete_term().slug(slug).message("Out of scope.").send().await?;
     assert_eq!(deleted.status(), 204);
     let gone = problem(desk.read_term().slug(slug).send().await);
