@@ -96,16 +96,19 @@ impl Note<'_> {
     }
 }
 
+/// What a body may have beyond CommonMark.
+pub(crate) const OPTIONS: Options =
+    Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES).union(Options::ENABLE_STRIKETHROUGH);
+
 /// Parses within the bounds, and takes the footnotes' definitions out of the text. Markdown lets them stand anywhere, in a
 /// quote or in one another.
 fn read(body: &str) -> Result<(Vec<Event<'_>>, Vec<Note<'_>>), MarkdownFault> {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
     let line_of = |offset: usize| 1 + body.bytes().take(offset).filter(|byte| *byte == b'\n').count();
     let (mut nesting, mut elements) = (0, 0);
     let mut text = Vec::new();
     let mut open: Vec<Note<'_>> = Vec::new();
     let mut notes = Vec::new();
-    for (event, span) in Parser::new_ext(body, options).into_offset_iter() {
+    for (event, span) in Parser::new_ext(body, OPTIONS).into_offset_iter() {
         match &event {
             Event::Start(_) => {
                 nesting += 1;

@@ -2,7 +2,8 @@
 //! change of what is answered.
 //!
 //! Tiers: the whole name; a whole acronym or alias; a name or alias that begins with what is asked; one that has all of its
-//! words; one that differs by a few letters (Damerau and Levenshtein's distance, among those that share enough trigrams);
+//! words; one that differs by a few letters, in all of it or a part (Damerau and Levenshtein's distance, among those that
+//! share enough trigrams);
 //! last, texts that have all of its words. So what is short and exact (`AI`, `R`, `C++`) stands before all that merely begins
 //! like it. Wrong letters are only thought of where no name is found, nor several words in one text: whoever finds has
 //! spelled it right, and likeness is what costs most.
@@ -31,7 +32,7 @@ pub enum Tier {
     Prefix,
     /// A name has all of its words.
     Words,
-    /// A name differs from it by a few letters.
+    /// A name, or a part of one, differs from it by a few letters.
     Typo,
     /// The texts have all of its words.
     Text,
@@ -77,6 +78,25 @@ fn distance(key: &str) -> usize {
     }
 }
 
+/// How far a name is from what is asked, in letters: as a whole, or in a part of it that has as many words, the last of which
+/// may be cut, since it may still be typed. `None` where it is too far to be meant.
+fn typo(name_key: &str, key: &str) -> Option<(bool, usize)> {
+    let most = distance(key);
+    let whole = strsim::damerau_levenshtein(name_key, key);
+    if whole <= most {
+        return Some((false, whole));
+    }
+    let (letters, words) = (key.chars().count(), key.split(' ').count());
+    let all: Vec<&str> = name_key.split(' ').collect();
+    let parts = all.windows(words).map(|words| words.join(" "));
+    let cut = |part: String| {
+        let lengths = letters.saturating_sub(1)..=letters + 1;
+        let heads = lengths.map(|length| part.chars().take(length).collect::<String>());
+        heads.map(|head| strsim::damerau_levenshtein(&head, key)).min()
+    };
+    parts.filter_map(cut).min().filter(|part| *part <= most).map(|part| (true, part))
+}
+
 /// How much of their trigrams names share at least that differ by that much, from 0 to 1: a letter changes up to three of
 /// them, which is half of those of a short name.
 #[must_use]
@@ -89,13 +109,15 @@ pub fn likeness(key: &str) -> f32 {
 pub struct Match {
     pub kind: String,
     pub id: Uuid,
-    /// A term's category, or the category itself.
-    pub category: Option<Uuid>,
+    /// Where it stands itself: a term's category, those of a company, or the category.
+    pub categories: Vec<Uuid>,
     pub tier: Tier,
     /// Whose name it is: `name`, or an alias' kind.
     pub role: String,
     /// The name by which it is found.
     pub name: String,
+    /// Among typos: whether a part of the name is meant.
+    pub is_part: bool,
     /// Among texts: whether the definition, with the name, has all words.
     pub in_first: bool,
 }
@@ -105,11 +127,10 @@ pub struct Match {
 /// # Errors
 /// A database that does not answer.
 pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, sqlx::Error> {
-    let most = distance(&asked.key);
     let rows = sqlx::query!(
         r#"
         with asked as materialized (
-            select name_query($1) as names, plainto_tsquery('pg_catalog.english', $2) as texts
+            select name_query($1) as names, text_query($2) as texts
         ),
         named as materialized (
             select * from (
@@ -118,6 +139,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
                         char_length(n.name_key) as size
                    from search_names n
                   where n.name_key >= $1 and n.name_key < $1 || chr(1114111)
+                    and (n.role <> 'hidden' or n.name_key = $1 or char_length($1) > 3)
                     and n.status = $3 and ($4::text is null or n.kind = $4)
                     and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
                             select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
@@ -126,7 +148,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
                 union all
                 (select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'words', char_length(n.name_key) as size
                    from search_names n
-                  where n.name_words @@ (select names from asked)
+                  where n.name_words @@ (select names from asked) and (n.role <> 'hidden' or char_length($1) > 3)
                     and n.status = $3 and ($4::text is null or n.kind = $4)
                     and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
                             select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
@@ -150,14 +172,16 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
             select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'typo' as tier,
                    (1000 * (n.name_key <-> $1))::integer as size
               from search_names n
-             where $8 and not exists (select from named) and ($9 or not exists (select from texts)) and n.name_key % $1
+             where $8 and not exists (select from named) and ($9 or not exists (select from texts)) and n.name_key %> $1
                and n.status = $3 and ($4::text is null or n.kind = $4)
                and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
                        select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
              order by size, n.name_key
              limit 60
         )
-        select kind as "kind!", id as "id!", category_id as "category?", role as "role!", name as "name!",
+        select kind as "kind!", id as "id!", case when kind = 'company'
+                    then array(select l.category_id from company_categories l where l.company_id = found.id)
+                    else array[category_id] end as "categories!", role as "role!", name as "name!",
                name_key as "name_key!", tier as "tier!", size as "size!", in_first as "in_first!"
           from (select *, false as in_first from named
                 union all
@@ -172,7 +196,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
         asked.categories.as_deref(),
         asked.max,
         asked.texts,
-        most > 0,
+        distance(&asked.key) > 0,
         !asked.key.contains(' ')
     )
     .fetch_all(conn)
@@ -180,21 +204,21 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
     let mut ranked = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(tier) = Tier::of(&row.tier) else { continue };
-        let distance = if tier == Tier::Typo { strsim::damerau_levenshtein(&row.name_key, &asked.key) } else { 0 };
-        if distance <= most {
-            let (role, kind) = (place(ROLES, &row.role), place(KINDS, &row.kind));
-            let rank = (tier, distance, !row.in_first, role, row.size, row.name_key, kind);
-            let found = Match {
-                kind: row.kind,
-                id: row.id,
-                category: row.category,
-                tier,
-                role: row.role,
-                name: row.name,
-                in_first: row.in_first,
-            };
-            ranked.push((rank, found));
-        }
+        let typo = if tier == Tier::Typo { typo(&row.name_key, &asked.key) } else { Some((false, 0)) };
+        let Some(typo) = typo else { continue };
+        let (role, kind) = (place(ROLES, &row.role), place(KINDS, &row.kind));
+        let rank = (tier, typo, !row.in_first, role, row.size, row.name_key, kind);
+        let found = Match {
+            kind: row.kind,
+            id: row.id,
+            categories: row.categories,
+            tier,
+            role: row.role,
+            name: row.name,
+            is_part: typo.0,
+            in_first: row.in_first,
+        };
+        ranked.push((rank, found));
     }
     // By its id in the end, so that pages follow each other.
     ranked.sort_unstable_by(|(rank, found), (other, next)| (rank, found.id).cmp(&(other, next.id)));
@@ -221,7 +245,7 @@ impl Match {
     /// Whether all of the name is what was asked for, or meant.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        matches!(self.tier, Tier::Name | Tier::Alias | Tier::Typo)
+        matches!(self.tier, Tier::Name | Tier::Alias) || (self.tier == Tier::Typo && !self.is_part)
     }
 }
 
@@ -234,18 +258,20 @@ pub struct Card {
     pub text: String,
     pub status: String,
     pub categories: Json<Vec<CategoryLink>>,
+    /// Of a category the one above.
+    pub parent: Option<Uuid>,
     /// Of those alone that are found in it.
     pub body: Option<String>,
 }
 
-/// What a page shows of each thing on it, by id; and the `categories` that are only named.
+/// What a page shows of each thing on it, by id; and the `categories` that are only named, with those above them.
 ///
 /// # Errors
 /// A database that does not answer.
 pub async fn cards(
     conn: &mut PgConnection,
     shown: &[&Match],
-    categories: impl Iterator<Item = Uuid>,
+    categories: &[Uuid],
 ) -> Result<HashMap<Uuid, Card>, sqlx::Error> {
     let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
     let in_body: Vec<Uuid> =
@@ -257,21 +283,25 @@ pub async fn cards(
                array(select a.name from term_aliases a where a.term_id = t.id and a.kind = 'acronym' order by a.position) as "acronyms!",
                t.definition as "text!", t.status as "status!",
                json_build_array(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name)) as "categories!: Json<Vec<CategoryLink>>",
-               case when t.id = any($2) then t.body end as "body?"
+               null::uuid as "parent?", case when t.id = any($2) then t.body end as "body?"
           from terms t join categories c on c.id = t.category_id where t.id = any($1)
         union all
-        select c.id, c.slug, c.name, '{}', c.description, 'published', '[]', null
-          from categories c where c.id = any($1) or c.id = any($3)
+        select c.id, c.slug, c.name, '{}', c.description, 'published', '[]', c.parent_id, null
+          from categories c where c.deleted_at is null and (c.id = any($1) or c.id in (
+                   with recursive up (id) as (
+                       select unnest($3::uuid[]) union select p.parent_id from up join categories p on p.id = up.id
+                   )
+                   select id from up))
         union all
         select k.id, k.slug, k.name, '{}', k.description, k.status,
                (select coalesce(json_agg(json_build_object('id', c.id, 'slug', c.slug, 'name', c.name) order by c.name_key, c.id), '[]')
                   from company_categories l join categories c on c.id = l.category_id and c.deleted_at is null
-                 where l.company_id = k.id), null
+                 where l.company_id = k.id), null, null
           from companies k where k.id = any($1)
         "#,
         &ids,
         &in_body,
-        &categories.collect::<Vec<_>>()
+        categories
     )
     .fetch_all(conn)
     .await?;

@@ -4,7 +4,7 @@ use pulldown_cmark::{Event, Parser, TagEnd};
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::names;
+use crate::{markdown, names};
 
 /// About how many characters of a body are shown around what was found.
 const EXCERPT_CHARS: usize = 160;
@@ -87,7 +87,7 @@ impl Marks {
 /// The text of a body: what Markdown would show.
 fn plain(body: &str) -> String {
     let mut text = String::with_capacity(body.len());
-    for event in Parser::new(body) {
+    for event in Parser::new_ext(body, markdown::OPTIONS) {
         match event {
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
             Event::SoftBreak | Event::HardBreak => text.push(' '),

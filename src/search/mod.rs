@@ -7,7 +7,11 @@ mod share;
 pub use find::Tier;
 pub use share::Share;
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    iter::successors,
+};
 
 use actix_web::{get, web::Data};
 use serde::Serialize;
@@ -47,10 +51,11 @@ pub struct SearchResults {
     /// Where the next page begins: send it as `cursor`. `null` on the last page.
     #[schema(required)]
     pub next_cursor: Option<String>,
-    /// How much is found, on all pages: at most the best 1,000.
+    /// How much is found, on all pages; 1,000 where it is that or more, since only the best 1,000 are kept.
     #[schema(minimum = 0, maximum = 1000, example = 7)]
     pub total: usize,
-    /// In which categories the terms stand that are found, on all pages; the most frequent first.
+    /// In which categories that stands which is found, on all pages, what is below them included: as many as `category` would
+    /// leave. The most frequent first.
     #[schema(max_items = 1000)]
     pub categories: Vec<CategoryCount>,
 }
@@ -100,7 +105,7 @@ pub struct Highlights {
     pub body: Option<String>,
 }
 
-/// How many of the terms that are found stand in a category.
+/// How many of what is found stand in a category, or below it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CategoryCount {
     pub category: CategoryLink,
@@ -196,14 +201,15 @@ impl Question {
 /// Search the glossary
 ///
 /// Terms, categories and companies, best first: the whole name, a whole acronym or alias, names that begin like that, names
-/// with all of the words, then (where no name is found) names that differ by a few letters, last definitions, descriptions and
-/// bodies with all of the words. Case, accents and punctuation don't matter, and nothing in `q` is an operator. The best 1,000
-/// are found; a cursor counts them, so what is written meanwhile can move an item to another page.
+/// with all of the words, then (where no name is found) names that differ in all or a part by a few letters, last definitions,
+/// descriptions and bodies with all of the words. Case and accents don't matter, hyphens separate words, signs that tell names
+/// apart do matter (`C`, `C++`, `C#`), and nothing in `q` is an operator. The best 1,000 are found; a cursor counts them, so
+/// what is written meanwhile can move an item to another page.
 #[utoipa::path(
     operation_id = "search",
     tag = TAG_SEARCH,
     params(
-        ("q" = String, Query, description = "A name, the beginning of one, or words.", example = "model", min_length = 1, max_length = 200),
+        ("q" = String, Query, description = "A name, the beginning of one, or words; `+` is sent as `%2B`.", example = "model", min_length = 1, max_length = 200),
         ("kind" = inline(Option<Kind>), Query, description = "Only these."),
         ("category" = Option<String>, Query, description = "Only what stands in this category, or in those below it: a slug of the day, a former one, or an id.", example = "core-concepts", max_length = 100),
         ("status" = Option<TermStatus>, Query, description = "Only what has this status; `published` where it is absent. `draft` needs the token of a viewer."),
@@ -227,16 +233,12 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
     let mut rest: Vec<(usize, &Match)> = (1..).zip(&found).skip(first).collect();
     let next_cursor = page.cut(&mut rest, |(place, found)| After { key: *place, id: found.id });
     let shown: Vec<&Match> = rest.into_iter().map(|(_, found)| found).collect();
-    let counts = count(&found);
-    let mut cards = find::cards(searching.connection()?, &shown, counts.iter().map(|(id, _)| *id)).await?;
+    let homes: Vec<Uuid> = found.iter().flat_map(|found| found.categories.iter().copied()).collect();
+    let mut cards = find::cards(searching.connection()?, &shown, &homes).await?;
     let marks = Marks::new(asked.key, std::mem::take(&mut searching.stems));
     let seen = searching.end(&state);
-    let count = |(id, count): (Uuid, usize)| {
-        let Card { id, slug, name, .. } = cards.get(&id)?;
-        Some(CategoryCount { category: CategoryLink { id: *id, slug: slug.clone(), name: name.clone() }, count })
-    };
     let results = SearchResults {
-        categories: counts.into_iter().filter_map(count).collect(),
+        categories: count(&found, &cards),
         items: shown
             .into_iter()
             .filter_map(|found| Some(SearchHit::of(found, cards.remove(&found.id)?, &marks)))
@@ -260,7 +262,7 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
         ("kind" = inline(Option<Kind>), Query, description = "Only these."),
         ("category" = Option<String>, Query, description = "Only what stands in this category, or in those below it: a slug of the day, a former one, or an id.", max_length = 100),
         ("status" = Option<TermStatus>, Query, description = "Only what has this status; `published` where it is absent. `draft` needs the token of a viewer."),
-        ("count" = Option<i32>, Query, description = "How many to suggest; 8 where it is absent.", minimum = 1, maximum = 20),
+        ("limit" = Option<i32>, Query, description = "How many to suggest; 8 where it is absent.", minimum = 1, maximum = 20),
     ),
     responses((status = 200, description = "What may be meant.", body = Suggestions), SearchErrors),
     security((), ("bearer" = []))
@@ -268,14 +270,14 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
 #[get("/suggest")]
 async fn suggest(state: Data<State>, mut query: Query, reader: Reader) -> Result<Answer, Error> {
     let question = Question::take(&mut query, &reader)?;
-    let count = query.take("count", |value| match value.parse() {
-        Ok(count) if (1..=SUGGESTIONS_MAX).contains(&count) => Ok(count),
+    let limit = query.take("limit", |value| match value.parse() {
+        Ok(limit) if (1..=SUGGESTIONS_MAX).contains(&limit) => Ok(limit),
         _ => Err(("out_of_range", format!("Expected a whole number from 1 to {SUGGESTIONS_MAX}."))),
     });
     let mut searching = Searching::begin(&state, &question.text, find::likeness(&question.key)).await?;
-    let asked = question.ask(query, searching.connection()?, false, count.unwrap_or(SUGGESTIONS)).await?;
+    let asked = question.ask(query, searching.connection()?, false, limit.unwrap_or(SUGGESTIONS)).await?;
     let found = find::find(searching.connection()?, &asked).await?;
-    let mut cards = find::cards(searching.connection()?, &found.iter().collect::<Vec<_>>(), std::iter::empty()).await?;
+    let mut cards = find::cards(searching.connection()?, &found.iter().collect::<Vec<_>>(), &[]).await?;
     let marks = Marks::new(asked.key, std::mem::take(&mut searching.stems));
     let seen = searching.end(&state);
     let items = found.into_iter().filter_map(|found| {
@@ -291,14 +293,26 @@ async fn suggest(state: Data<State>, mut query: Query, reader: Reader) -> Result
 const SUGGESTIONS: i64 = 8;
 const SUGGESTIONS_MAX: i64 = 20;
 
-/// How many of the terms that are found stand in which category, the most frequent first.
-fn count(found: &[Match]) -> Vec<(Uuid, usize)> {
+/// How many of what is found stand in which category, or below it; the most frequent first.
+fn count(found: &[Match], cards: &HashMap<Uuid, Card>) -> Vec<CategoryCount> {
     let mut counts: HashMap<Uuid, usize> = HashMap::new();
-    for term in found.iter().filter(|found| found.kind == Kind::Term.as_str()) {
-        term.category.iter().for_each(|category| *counts.entry(*category).or_default() += 1);
+    for found in found {
+        let mut above: BTreeSet<Uuid> = BTreeSet::new();
+        for home in &found.categories {
+            // A category that is known already has brought all that are above it.
+            let way = successors(Some(*home), |id| cards.get(id)?.parent).take_while(|id| above.insert(*id));
+            way.for_each(drop);
+        }
+        above.into_iter().for_each(|category| *counts.entry(category).or_default() += 1);
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable_by_key(|(id, count)| (Reverse(*count), *id));
+    let named = counts.into_iter().filter_map(|(id, count)| {
+        let Card { slug, name, .. } = cards.get(&id)?;
+        Some(CategoryCount { category: CategoryLink { id, slug: slug.clone(), name: name.clone() }, count })
+    });
+    let mut counts: Vec<CategoryCount> = named.collect();
+    counts.sort_unstable_by(|one, other| {
+        (Reverse(one.count), &one.category.slug).cmp(&(Reverse(other.count), &other.category.slug))
+    });
     counts
 }
 

@@ -53,7 +53,8 @@ pub struct Searching {
 }
 
 impl Searching {
-    /// Waits for a turn, and begins. `likeness` is how much of their trigrams two names that are alike share, from 0 to 1.
+    /// Waits for a turn, and begins. `asked` is what is looked for in texts,
+    /// `likeness` how much of their trigrams names share that are alike, from 0 to 1.
     ///
     /// # Errors
     /// [`Error::SearchBusy`] where too many are searching; a database that does not answer.
@@ -68,11 +69,11 @@ impl Searching {
         let row = sqlx::query!(
             r#"
             select pg_backend_pid() as "process!", coalesce((select max(position) from changes), 0) as "position!",
-                   tsvector_to_array(to_tsvector('pg_catalog.english', $1)) as "stems!",
+                   tsvector_to_array(text_words($1)) as "stems!",
                    set_config('plan_cache_mode', 'force_generic_plan', true) as plan,
                    set_config('enable_seqscan', 'off', true) as scan,
                    set_config('statement_timeout', '2s', true) as statement,
-                   set_config('pg_trgm.similarity_threshold', $2::real::text, true) as likeness
+                   set_config('pg_trgm.word_similarity_threshold', $2::real::text, true) as likeness
             "#,
             asked,
             likeness

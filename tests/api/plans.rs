@@ -265,7 +265,7 @@ impl Plans {
 
     /// As searching has it: one plan for whatever is asked.
     async fn searches(&mut self) {
-        sqlx::raw_sql("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set pg_trgm.similarity_threshold = 0.25")
+        sqlx::raw_sql("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set pg_trgm.word_similarity_threshold = 0.25")
             .execute(&mut self.connection)
             .await
             .unwrap();

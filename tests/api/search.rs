@@ -77,6 +77,7 @@ async fn names_of_signs_are_told_apart() {
     for name in ["C", "C++", "C#", "R", ".NET", "Net"] {
         assert_eq!(found(&app, name).await[0], (name.to_owned(), "name".to_owned()));
     }
+    assert!(found(&app, "net").await.contains(&(".NET".to_owned(), "words".to_owned())), "without its sign");
 }
 
 #[tokio::test]
@@ -127,8 +128,16 @@ async fn accents_width_and_scripts_are_searched_as_they_are_folded() {
 
 #[tokio::test]
 async fn a_few_wrong_letters_are_forgiven_where_no_name_is_found() {
-    let app =
-        app_of(&[named("Transformer"), named("Transform"), named("Perceptron"), named("Bias"), named("Loss")]).await;
+    let app = app_of(&[
+        named("Transformer"),
+        named("Transform"),
+        named("Perceptron"),
+        named("Bias"),
+        named("Loss"),
+        named("Foundation Model"),
+        named("The Scaling Law of All"),
+    ])
+    .await;
     for (question, name) in [
         ("Transfromer", "Transformer"),
         ("rtansformer", "Transformer"),
@@ -139,6 +148,12 @@ async fn a_few_wrong_letters_are_forgiven_where_no_name_is_found() {
     ] {
         let first = found(&app, question).await.into_iter().next();
         assert_eq!(first, Some((name.to_owned(), "typo".to_owned())), "{question}");
+    }
+    for (question, name) in
+        [("foundtion", "Foundation Model"), ("transfrm", "Transformer"), ("scaling lwa", "The Scaling Law of All")]
+    {
+        let names: Vec<String> = found(&app, question).await.into_iter().map(|found| found.0).collect();
+        assert!(names.contains(&name.to_owned()), "a part of a name: {question} finds {names:?}");
     }
     assert_eq!(
         found(&app, "transform").await,
@@ -168,6 +183,11 @@ async fn words_of_texts_are_found_in_all_their_forms_and_definitions_stand_first
     app.write(edits).await.unwrap();
     let names: Vec<String> = found(&app, "training networks").await.into_iter().map(|found| found.0).collect();
     assert_eq!(names, ["Of a trained", "In a definition", "Trainers", "In a long definition", "In a body"]);
+    let hyphens = with(named("Hyphens"), "definition", "It came after GPT-3, and was self-supervised.");
+    app.write(vec![term(&with(hyphens, "slug", "hyphens"))]).await.unwrap();
+    for question in ["gpt-3", "gpt 3", "GPT–3", "self supervised"] {
+        assert_eq!(found(&app, question).await, pairs(&[("Hyphens", "text")]), "{question}");
+    }
     assert_eq!(found(&app, "the").await, [], "a word that stands in every text finds nothing by itself");
 }
 
@@ -215,7 +235,7 @@ async fn suggestions_are_the_names_that_may_be_meant() {
     ];
     assert_eq!(suggested("mod").await, expected);
     assert_eq!(suggested("fm").await, [("foundation-model".to_owned(), json!("FM"), json!("<mark>FM</mark>"))]);
-    assert_eq!(suggested("mod&count=1").await, expected[..1]);
+    assert_eq!(suggested("mod&limit=1").await, expected[..1]);
     assert_eq!(suggested("fuondation+model").await[0].0, "foundation-model");
 }
 
@@ -265,8 +285,11 @@ async fn a_search_is_narrowed_and_counted() {
         .iter()
         .map(|one| (one["category"]["slug"].as_str().unwrap(), one["count"].as_i64().unwrap()))
         .collect();
-    assert_eq!((counts[0], counts.len()), (("below", 15), 3), "of all that is found, not of the page");
-    assert_eq!(counts.iter().map(|(_, count)| count).sum::<i64>(), 30);
+    assert_eq!(counts, [("top", 24), ("below", 16), ("model-theory", 8)], "of all that is found, not of the page");
+    for (slug, count) in counts {
+        let narrowed = app.get(&format!("/search?q=model&category={slug}")).await.ok();
+        assert_eq!(narrowed["total"], count, "as many as the filter leaves: {slug}");
+    }
 }
 
 #[tokio::test]
@@ -390,7 +413,7 @@ async fn the_mistakes_of_a_question_are_told_at_once() {
         ("sort", "unknown_parameter"),
     ]);
     assert_eq!(answer.faults(), expected);
-    assert_eq!(app.get("/suggest?q=a&count=21").await.faults(), at(&[("count", "out_of_range")]));
+    assert_eq!(app.get("/suggest?q=a&limit=21").await.faults(), at(&[("limit", "out_of_range")]));
 }
 
 // Its share
