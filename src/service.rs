@@ -32,10 +32,22 @@ pub fn routes(routes: &mut Routes<'_>) {
 pub struct Index {
     #[schema(example = "/terms")]
     pub terms: &'static str,
+    #[schema(example = "/letters")]
+    pub letters: &'static str,
     #[schema(example = "/categories")]
     pub categories: &'static str,
+    #[schema(example = "/category-tree")]
+    pub category_tree: &'static str,
     #[schema(example = "/companies")]
     pub companies: &'static str,
+    #[schema(example = "/search")]
+    pub search: &'static str,
+    #[schema(example = "/suggest")]
+    pub suggest: &'static str,
+    #[schema(example = "/sitemap.xml")]
+    pub sitemap: &'static str,
+    #[schema(example = "/feed.atom")]
+    pub feed: &'static str,
     /// The OpenAPI description.
     #[schema(example = "/openapi.json")]
     pub description: &'static str,
@@ -74,8 +86,14 @@ async fn read_index(request: HttpRequest) -> HttpResponse {
     }
     HttpResponse::Ok().insert_header((header::VARY, "Accept")).json(Index {
         terms: "/terms",
+        letters: "/letters",
         categories: "/categories",
+        category_tree: "/category-tree",
         companies: "/companies",
+        search: "/search",
+        suggest: "/suggest",
+        sitemap: "/sitemap.xml",
+        feed: "/feed.atom",
         description: "/openapi.json",
         docs: "/docs",
         readiness: "/readyz",

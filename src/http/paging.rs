@@ -65,7 +65,7 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
             Some(_) => query.fault(Fault::query(
                 "cursor",
                 "bad_cursor",
-                "This cursor belongs to a list with other filters; begin without it.",
+                "This cursor belongs to a list with other filters or another order; begin without it.",
             )),
             None => {}
         }
@@ -117,5 +117,4 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
 }
 
 /// What is said of a cursor that this service has not made.
-pub const BAD_CURSOR: &str =
-    "Not a cursor of this service; take `next_cursor` of the page before, or begin without it.";
+pub const BAD_CURSOR: &str = "Not a cursor of this list; take `next_cursor` of the page before, or begin without it.";

@@ -340,7 +340,7 @@ fn caller_problems() -> impl Iterator<Item = Error> {
 /// Problem answers with examples made by the errors themselves, and those that any operation can answer.
 fn problems(instance: &str, errors: impl IntoIterator<Item = Error>) -> BTreeMap<String, RefOr<Response>> {
     let mut statuses: BTreeMap<u16, BTreeMap<&str, Error>> = BTreeMap::new();
-    for error in errors.into_iter().chain([Error::UriTooLong(5000), Error::internal("example")]) {
+    for error in errors.into_iter().chain([Error::UriTooLong(9000), Error::internal("example")]) {
         let ProblemType { status, code, .. } = error.problem_type();
         statuses.entry(status.as_u16()).or_default().insert(code, error);
     }

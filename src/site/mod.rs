@@ -72,10 +72,11 @@ impl TermUrl {
         format!("{}{slug}{}", self.before, self.after)
     }
 
-    /// The glossary: what all terms' addresses begin with.
+    /// The glossary: the folder that all terms' addresses are in.
     #[must_use]
     pub fn glossary(&self) -> &str {
-        &self.before
+        // There is a `/` behind the host, as `parse` saw.
+        self.before.rfind('/').and_then(|end| self.before.get(..=end)).unwrap_or(&self.before)
     }
 
     /// An address at the root of the site, where it passes ours on.
@@ -96,8 +97,9 @@ mod tests {
                 "https://example.org/glossary/a-b",
                 "https://example.org/glossary/",
             ),
+            ("https://example.org/g/term-{slug}", "https://example.org/g/term-a-b", "https://example.org/g/"),
             ("http://localhost:3000/{slug}.html", "http://localhost:3000/a-b.html", "http://localhost:3000/"),
-            ("https://example.org/?term={slug}#top", "https://example.org/?term=a-b#top", "https://example.org/?term="),
+            ("https://example.org/?term={slug}#top", "https://example.org/?term=a-b#top", "https://example.org/"),
         ] {
             let url = TermUrl::parse(template).unwrap();
             assert_eq!((url.term("a-b").as_str(), url.glossary()), (page, glossary));

@@ -80,7 +80,7 @@ pub struct TermExcerpt {
         ("letter" = Option<String>, Query, description = "Only terms under this letter, `A` to `Z` (É stands under E), or `#`, sent as `%23`: digits, symbols and other scripts.", pattern = "^[A-Z#]$", example = "F"),
         ("status" = Option<TermStatus>, Query, description = "Only terms of this status; `published` where it is absent."),
         ("updated_since" = Option<String>, Query, description = "Only terms that were changed then or later: RFC 3339, with `+` sent as `%2B`.", format = DateTime, example = "2026-11-02T00:00:00Z"),
-        ("related_to" = Option<String>, Query, description = "Only terms that this term's page shows as related: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
+        ("related_to" = Option<String>, Query, description = "Only terms that this term's page shows as related, of the status that is asked for: a slug of the day, a former one, or an id.", example = "foundation-model", max_length = 100),
         ("slugs" = Option<String>, Query, description = "These terms, in this order, one item for each that is found: 1 to 100 slugs of the day, former ones or ids, separated by commas. Nothing else goes with it.", example = "transformer,foundation-model", pattern = "^[^,]+(,[^,]+){0,99}$"),
         ("sort" = inline(Option<TermSort>), Query, description = "By what, and a minus for the other way round; `name` where it is absent. Drafts have no `published_at`."),
         ("limit" = Option<i32>, Query, description = "How many items a page has; 20 where it is absent.", minimum = 1, maximum = 100),
@@ -164,15 +164,16 @@ impl Asked {
         let related_to = query.text("related_to");
         let sort = query.choice::<TermSort>("sort");
         let (initial, since) = (letter.map(String::from), updated_since.map(|since| since.to_string()));
+        // What is said although it is so anyway makes no other list.
         let filters = [
             ("category", category.as_deref()),
-            ("descendants", descendants.map(Descendants::as_str)),
+            ("descendants", descendants.filter(|one| *one == Descendants::Without).map(Descendants::as_str)),
             ("company", company.as_deref()),
             ("letter", initial.as_deref()),
-            ("status", status.map(TermStatus::as_str)),
+            ("status", status.filter(|one| *one != TermStatus::Published).map(TermStatus::as_str)),
             ("updated_since", since.as_deref()),
             ("related_to", related_to.as_deref()),
-            ("sort", sort.map(TermSort::as_str)),
+            ("sort", sort.filter(|one| *one != TermSort::Name).map(TermSort::as_str)),
         ];
         let page: Page<Key> = Page::take(query, "/terms", &filters);
         let sort = sort.unwrap_or(TermSort::Name);
