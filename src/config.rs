@@ -16,6 +16,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     editorial::document::nearest,
+    names::check_name,
     site::{SiteSettings, TermUrl},
     state::{HttpSettings, Origins},
 };
@@ -231,9 +232,8 @@ impl Settings {
         let SiteSettings { term_url, name } = SiteSettings::default();
         SiteSettings {
             term_url: self.value("TERMBASE_SITE_TERM_URL", term_url, expected, |text| TermUrl::parse(text).map(Some)),
-            name: self.value("TERMBASE_SITE_NAME", name, "one line of at most 200 characters", |text| {
-                let fits = text.trim() == text && text.chars().count() <= 200 && !text.contains(char::is_control);
-                fits.then(|| text.to_owned())
+            name: self.value("TERMBASE_SITE_NAME", name, "one line of at most 200 visible characters", |text| {
+                check_name(text).is_ok().then(|| text.to_owned())
             }),
         }
     }

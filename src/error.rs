@@ -71,7 +71,7 @@ problems! {
     CONTENT_TOO_LARGE = "content_too_large" PAYLOAD_TOO_LARGE "The body is too large":
         "The body of the request is larger than the limit. Send it in smaller parts."
     URI_TOO_LONG = "uri_too_long" URI_TOO_LONG "The address is too long":
-        "Path and query together may have 4,096 bytes. Shorten the query."
+        "Path and query together may have 8,192 bytes. Shorten the query."
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body's type is not supported":
         "Send JSON in UTF-8 with `Content-Type: application/json`, for `PATCH` also `application/merge-patch+json`, and \
          without `Content-Encoding`. The `Accept` header lists what is read here."

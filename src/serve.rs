@@ -173,7 +173,9 @@ impl Content {
         let mut options = base.options().clone();
         if database.migrate.is_none() {
             // A query whose request was given up ends as well. A pooling proxy refuses such a parameter; it has its own.
-            options = options.options([("statement_timeout", format!("{}s", http.request_timeout.as_secs()))]);
+            let patience = format!("{}s", http.request_timeout.as_secs());
+            options =
+                options.options([("statement_timeout", &patience), ("idle_in_transaction_session_timeout", &patience)]);
         }
         let pool = postgres::pool(options, database.connections);
         let log_id = postgres::log_id(&pool).await?;

@@ -53,6 +53,11 @@ impl Keys {
         self.0.insert(key);
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Separated by spaces, as `Surrogate-Key` wants it; no key has a space in it.
     #[must_use]
     pub fn joined(&self) -> String {

@@ -125,7 +125,7 @@ impl Write {
     pub async fn open(state: &State, author: &Author, message: Option<&str>) -> Result<Self, Error> {
         let permit = tokio::time::timeout(postgres::PATIENCE, state.writers.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) };
-        let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
+        let mut transaction = postgres::begin(&state.database, "begin isolation level read committed").await?;
         // The mark that the guard trigger looks for; the time that a statement of a large file may take, and that it may
         // wait for another's rows; and the time after which a session that froze gives its rows back.
         sqlx::query!(

@@ -173,6 +173,7 @@ pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen
         headers.insert(TERMBASE_POSITION, position);
     }
     if http.is_some_and(|http| http.surrogate_keys)
+        && !seen.keys.is_empty()
         && let Ok(keys) = HeaderValue::from_str(&seen.keys.joined())
     {
         headers.insert(SURROGATE_KEY, keys);

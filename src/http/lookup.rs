@@ -187,7 +187,10 @@ pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, 
     let mut connection = postgres::snapshot(&state.database).await?;
     let text = address.segment.text();
     let mut keys = Keys::default();
-    keys.add(format!("slug:{}/{text}", kind.as_str()));
+    // What can be no slug will never be one.
+    if !matches!(address.segment, Segment::Neither(_)) {
+        keys.add(format!("slug:{}/{text}", kind.as_str()));
+    }
     let found = match &address.segment {
         Segment::Neither(_) => None,
         Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, drafts).await?,

@@ -148,8 +148,18 @@ pub async fn check(pool: &PgPool) -> Result<(), String> {
 /// # Errors
 /// A database that does not answer.
 pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("begin isolation level repeatable read, read only; set local plan_cache_mode = force_custom_plan")
-        .await
+    begin(pool, "begin isolation level repeatable read, read only; set local plan_cache_mode = force_custom_plan").await
+}
+
+/// Begins a transaction, to the end, even where whoever asked for it has left: sqlx takes one back that is dropped, but not
+/// yet while it begins. The connection would go back with it open, and all that is done on it later with it.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn begin(pool: &PgPool, statement: &'static str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let beginning = tokio::spawn(async move { pool.begin_with(statement).await });
+    beginning.await.unwrap_or_else(|_ended| Err(sqlx::Error::WorkerCrashed))
 }
 
 /// The newest position that a snapshot sees.

@@ -20,6 +20,9 @@ use crate::categories::CategoryLink;
 /// How much is found at most: what nobody pages to is not sorted.
 pub const FOUND_MAX: i64 = 1000;
 
+/// How many names one thing has at most: its own and its aliases. So many of one leave the others' their place.
+const NAMES_MAX: i64 = 51;
+
 /// Why something is found, the best reason first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -194,7 +197,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
         asked.status,
         asked.kind,
         asked.categories.as_deref(),
-        asked.max,
+        (asked.max * NAMES_MAX).min(FOUND_MAX),
         asked.texts,
         distance(&asked.key) > 0,
         !asked.key.contains(' ')

@@ -228,7 +228,7 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
     let page: Page<usize> = Page::take(&mut query, "/search", &question.filters());
     let mut searching = Searching::begin(&state, &question.text, find::likeness(&question.key)).await?;
     let asked = question.ask(query, searching.connection()?, true, FOUND_MAX).await?;
-    let found = find::find(searching.connection()?, &asked).await?;
+    let found = find::find(searching.connection()?, &asked).await.map_err(share::too_long)?;
     let first = page.after.as_ref().map_or(0, |after| after.key);
     let mut rest: Vec<(usize, &Match)> = (1..).zip(&found).skip(first).collect();
     let next_cursor = page.cut(&mut rest, |(place, found)| After { key: *place, id: found.id });
@@ -276,14 +276,17 @@ async fn suggest(state: Data<State>, mut query: Query, reader: Reader) -> Result
     });
     let mut searching = Searching::begin(&state, &question.text, find::likeness(&question.key)).await?;
     let asked = question.ask(query, searching.connection()?, false, limit.unwrap_or(SUGGESTIONS)).await?;
-    let found = find::find(searching.connection()?, &asked).await?;
+    let found = find::find(searching.connection()?, &asked).await.map_err(share::too_long)?;
     let mut cards = find::cards(searching.connection()?, &found.iter().collect::<Vec<_>>(), &[]).await?;
     let marks = Marks::new(asked.key, std::mem::take(&mut searching.stems));
     let seen = searching.end(&state);
     let items = found.into_iter().filter_map(|found| {
         let Card { slug, name, .. } = cards.remove(&found.id)?;
         let alias = found.alias().map(ToOwned::to_owned);
-        let highlight = marks.name(alias.as_deref().unwrap_or(&name), found.is_whole());
+        let shown = alias.as_deref().unwrap_or(&name);
+        // What is found by a name that is not shown has nothing to mark.
+        let is_shown = alias.is_some() || found.role == "name";
+        let highlight = if is_shown { marks.name(shown, found.is_whole()) } else { marks.words(shown) };
         Some(Suggestion { kind: found.kind, id: found.id, slug, name, alias, highlight })
     });
     Answer::json(&Suggestions { items: items.collect() }, None, seen)

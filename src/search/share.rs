@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     changes::{Keys, SEARCH_KEY, Seen},
     error::Error,
+    postgres,
     state::State,
 };
 
@@ -21,6 +22,19 @@ const WAITING: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the cancelling of one may take.
 const CANCEL: Duration = Duration::from_secs(5);
+
+/// What Postgres says of a search that took longer than it may.
+pub fn too_long(error: sqlx::Error) -> Error {
+    match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+        Some(code) if code == QUERY_CANCELED => Error::TimedOut(SECONDS),
+        _ => error.into(),
+    }
+}
+
+/// The SQLSTATE of a statement that was ended.
+const QUERY_CANCELED: &str = "57014";
+/// How long a search may take.
+const SECONDS: u64 = 2;
 
 /// How many searches may run, and how many may be there at all.
 pub struct Share {
@@ -63,7 +77,7 @@ impl Searching {
         let place = state.searches.places.clone().try_acquire_owned().map_err(busy)?;
         let turn = timeout(PATIENCE, state.searches.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Error::SearchBusy) };
-        let mut snapshot = state.database.begin_with("begin isolation level repeatable read, read only").await?;
+        let mut snapshot = postgres::begin(&state.database, "begin isolation level repeatable read, read only").await?;
         // One plan does for whatever is asked: planning costs more than finding. And it is one by the indexes: to compare
         // names costs far more than the planner thinks.
         let row = sqlx::query!(
@@ -72,11 +86,12 @@ impl Searching {
                    tsvector_to_array(text_words($1)) as "stems!",
                    set_config('plan_cache_mode', 'force_generic_plan', true) as plan,
                    set_config('enable_seqscan', 'off', true) as scan,
-                   set_config('statement_timeout', '2s', true) as statement,
+                   set_config('statement_timeout', $3, true) as statement,
                    set_config('pg_trgm.word_similarity_threshold', $2::real::text, true) as likeness
             "#,
             asked,
-            likeness
+            likeness,
+            format!("{SECONDS}s")
         )
         .fetch_one(&mut *snapshot)
         .await?;

@@ -61,6 +61,8 @@ impl TermUrl {
             && url.as_str() == page
             && text.len() <= TEMPLATE_CHARS_MAX
             && !page.contains(['{', '}'])
+            // What stands behind a # is the same page.
+            && !before.contains('#')
             // Not the host, which names the one site that all of it is on; and no user name before it.
             && before.strip_prefix(&origin).is_some_and(|path| path.starts_with('/'));
         fits.then(|| TermUrl { before: before.into(), after: after.into(), origin })

@@ -74,19 +74,23 @@ pub(super) async fn answer(state: &State, query: Query, asked: &[String]) -> Res
     let found = sqlx::query!(
         r#"
         select coalesce((select max(position) from changes), 0) as "position!",
-               coalesce((select json_agg(json_build_array(a.number, k.card))
+               coalesce((select json_agg(json_build_array(a.number, coalesce(a.id, h.entity), k.card))
                            from unnest($1::text[], $2::uuid[]) with ordinality as a (slug, id, number)
                            left join lateral (
                                select h.entity from slug_history h where h.kind = 'term' and h.slug = a.slug and h.public limit 1
                            ) h on true
-                           join term_cards k on k.id = coalesce(a.id, h.entity)), '[]') as "cards!: Json<Vec<(usize, TermCard)>>"
+                           left join term_cards k on k.id = coalesce(a.id, h.entity)
+                          where coalesce(a.id, h.entity) is not null), '[]') as "cards!: Json<Vec<(usize, Uuid, Option<TermCard>)>>"
         "#,
         &slugs as &[Option<&str>],
         &ids as &[Option<Uuid>]
     )
     .fetch_one(&state.database)
     .await?;
-    let mut cards: HashMap<usize, TermCard> = found.cards.0.into_iter().collect();
+    // What is there no more may come back, under all of its slugs.
+    found.cards.0.iter().for_each(|(_, id, _)| keys.add(format!("term:{id}/card")));
+    let mut cards: HashMap<usize, TermCard> =
+        found.cards.0.into_iter().filter_map(|(number, _, card)| Some((number, card?))).collect();
     let (mut items, mut missing) = (Vec::new(), Vec::new());
     for (number, text) in (1..).zip(asked) {
         match cards.remove(&number) {

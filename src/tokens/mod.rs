@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Fault},
     http::{auth, paging::After},
     openapi::Routes,
+    postgres,
     state::State,
 };
 
@@ -218,7 +219,7 @@ pub async fn read(state: &State, id: Uuid) -> Result<Token, Error> {
 /// [`Error::NoToken`]; [`Error::Conflict`] for the last admin token that is valid; a database that does not answer.
 pub async fn revoke(state: &State, id: Uuid) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut transaction = state.database.begin_with("begin isolation level read committed").await?;
+    let mut transaction = postgres::begin(&state.database, "begin isolation level read committed").await?;
     // Locked, so that of two who revoke the last two tokens the second one sees what the first did.
     let admins = sqlx::query_scalar!(
         r#"
@@ -267,7 +268,8 @@ pub async fn make_first(
         None => random()?,
     };
     // The table's lock makes one of several instances that start at once the first.
-    let mut transaction = state.database.begin_with("begin; lock table api_tokens in share row exclusive mode").await?;
+    let mut transaction =
+        postgres::begin(&state.database, "begin; lock table api_tokens in share row exclusive mode").await?;
     let made = sqlx::query_scalar!(
         r#"
         insert into api_tokens (id, name, role, sha256, created_at)

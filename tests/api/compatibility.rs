@@ -76,7 +76,7 @@ impl<'d> Gate<'d> {
         let role = |operation: &Value| serde_json::from_value::<Role>(operation["x-role"].clone()).ok();
         if is_open(self.old, old) && !is_open(self.new, new) {
             self.say(&place, "needs a token");
-        } else if let Some(needed) = role(new).filter(|needed| role(old).is_some_and(|had| had < *needed)) {
+        } else if let Some(needed) = role(new).filter(|needed| role(old).is_none_or(|had| had < *needed)) {
             self.say(&place, &format!("needs the role {needed}"));
         }
         self.parameters(id, old, new);
@@ -191,8 +191,12 @@ impl<'d> Gate<'d> {
             Way::Request => now.difference(&before).for_each(|name| self.say(&place.below(name), "required")),
         }
         for below in ["items", "additionalProperties"] {
-            if old[below].is_object() && new[below].is_object() {
-                self.schema(way, &place.below("*"), &old[below], &new[below]);
+            match (old[below].is_object(), new[below].is_object()) {
+                (true, true) => self.schema(way, &place.below("*"), &old[below], &new[below]),
+                // Whatever may stand there is more than before in an answer, and less than before in a request.
+                (true, false) if way == Way::Answer => self.say(&place.below("*"), "may be anything"),
+                (false, true) if way == Way::Request => self.say(&place.below("*"), "may no more be anything"),
+                _ => {}
             }
         }
     }
@@ -224,10 +228,17 @@ impl<'d> Gate<'d> {
 
     /// What may be sent. In an answer a limit is a promise that nobody's program depends on.
     fn limits(&mut self, place: &Place, old: &Value, new: &Value) {
-        for rule in ["maxLength", "maxItems", "maximum", "exclusiveMaximum", "minLength", "minItems", "minimum"] {
+        const LEAST: [&str; 5] = ["minLength", "minItems", "minimum", "exclusiveMinimum", "minProperties"];
+        const MOST: [&str; 5] = ["maxLength", "maxItems", "maximum", "exclusiveMaximum", "maxProperties"];
+        for rule in LEAST.into_iter().chain(MOST) {
             let Some(now) = new[rule].as_f64() else { continue };
-            let is_wide = |before: f64| if rule.starts_with("min") { now <= before } else { now >= before };
+            let is_wide = |before: f64| if LEAST.contains(&rule) { now <= before } else { now >= before };
             if !old[rule].as_f64().is_some_and(is_wide) {
+                self.say(place, &format!("{rule} {} became {}", old[rule], new[rule]));
+            }
+        }
+        for rule in ["const", "multipleOf", "uniqueItems"] {
+            if !new[rule].is_null() && new[rule] != json!(false) && new[rule] != old[rule] {
                 self.say(place, &format!("{rule} {} became {}", old[rule], new[rule]));
             }
         }

@@ -1,6 +1,9 @@
 //! What HTTP promises on every address: tags, codings, methods, headers, limits.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use flate2::read::GzDecoder;
 use reqwest::Method;
@@ -9,6 +12,7 @@ use termbase::{
     editorial::{self, Edit},
     state::Origins,
 };
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Answer, Content, TestApp, category, company, http_settings, term, term_again};
 
@@ -349,7 +353,7 @@ async fn without_its_database_it_says_503_and_when_to_come_back() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_given_up() {
     let mut settings = http_settings();
-    settings.request_timeout = std::time::Duration::from_millis(300);
+    settings.request_timeout = Duration::from_millis(300);
     let app = TestApp::start(Content::Samples, settings).await;
     let mut lock = app.database.connect().await;
     sqlx::raw_sql("begin; lock table term_aliases in access exclusive mode").execute(&mut lock).await.unwrap();
@@ -444,5 +448,29 @@ async fn whatever_fails_below_the_boundary_is_a_problem() {
         );
         assert_eq!(problem["status"], found, "the body says what the status line says");
         assert!(!problem.to_string().contains("vault"), "{problem}");
+    }
+}
+
+/// Who left while a transaction began left its connection inside it: reads stood still, and writes were lost.
+#[tokio::test]
+async fn a_client_that_leaves_at_any_moment_leaves_no_transaction_behind() {
+    let app = TestApp::with_samples().await;
+    let address = app.address.trim_start_matches("http://").to_owned();
+    for number in 0..600_u64 {
+        let path = ["/search?q=model", "/terms?category=training", "/categories/training"]
+            [usize::try_from(number % 3).unwrap()];
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        // Each a little later than the one before, so that some leave at each moment.
+        tokio::time::sleep(Duration::from_micros(number * 5)).await;
+        drop(stream);
+    }
+    let mut connection = app.database.connect().await;
+    let open = "select count(*) from pg_stat_activity
+                 where datname = current_database() and state like 'idle in transaction%' and pid <> pg_backend_pid()";
+    let closing = async { while sqlx::query_scalar::<_, i64>(open).fetch_one(&mut connection).await.unwrap() > 0 {} };
+    tokio::time::timeout(Duration::from_secs(20), closing).await.expect("no transaction is open without a request");
+    for path in READS {
+        assert_eq!(app.get(path).await.status, 200, "{path}");
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use termbase::tokens::Role;
 
 use crate::{
+    desk::Desk,
     model::Random,
     support::{TestApp, category, company, setting, term},
 };
@@ -297,6 +298,22 @@ async fn terms_asked_for_one_by_one_come_in_that_order() {
     // A hundred of the longest that are made.
     let long = vec!["a".repeat(80); 100].join(",");
     assert_eq!(app.get(&format!("/terms?slugs={long}")).await.json()["missing"].as_array().unwrap().len(), 100);
+}
+
+/// What had been deleted under a former slug came back unnoticed.
+#[tokio::test]
+async fn a_former_slug_of_what_comes_back_makes_its_list_stale() {
+    let app = tree().await;
+    let editor = Desk::of(&app, Role::Editor).await;
+    editor.patch("/terms/term-09", &json!({"slug": "nine"})).await.ok();
+    editor.delete("/terms/nine").await;
+    let missing = app.get("/terms?slugs=term-09").await;
+    assert_eq!(missing.json()["missing"], json!(["term-09"]));
+    editor.restore("/terms/nine").await.ok();
+    let keys = "select keys from changes order by position desc limit 1";
+    let touched: Vec<String> = sqlx::query_scalar(keys).fetch_one(app.pool()).await.unwrap();
+    assert!(missing.keys().iter().any(|key| touched.contains(key)), "{:?} and {touched:?}", missing.keys());
+    assert_eq!(slugs(&app, "/terms?slugs=term-09").await, ["nine"]);
 }
 
 #[tokio::test]
