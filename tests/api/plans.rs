@@ -215,7 +215,7 @@ impl Plans {
             ("all categories", "items!: Json<Vec<CategoryCard>>", ""),
             (
                 "a hundred slugs",
-                "json_build_array(a.number, k.card)",
+                "json_build_array(a.number, ",
                 &format!(
                     "array[{}], array_fill(null::uuid, array[100])",
                     (1..=100).map(|n| format!("'term-{n}'")).collect::<Vec<_>>().join(", ")
