@@ -2,11 +2,10 @@
 //! change of what is answered.
 //!
 //! Tiers: the whole name; a whole acronym or alias; a name or alias that begins with what is asked; one that has all of its
-//! words; one that differs by a few letters, in all of it or a part (Damerau and Levenshtein's distance, among those that
-//! share enough trigrams);
-//! last, texts that have all of its words. So what is short and exact (`AI`, `R`, `C++`) stands before all that merely begins
-//! like it. Wrong letters are only thought of where no name is found, nor several words in one text: whoever finds has
-//! spelled it right, and likeness is what costs most.
+//! words; one that differs by a few letters, in all of it or a part (by optimal string alignment, among those that share enough
+//! trigrams); last, texts that have all of its words. So what is short and exact (`AI`, `R`, `C++`) stands before all that
+//! merely begins like it. Wrong letters are only thought of where no name is found, nor several words in one text: whoever
+//! finds has spelled it right, and likeness is what costs most.
 
 use std::collections::{HashMap, HashSet};
 
@@ -84,20 +83,22 @@ fn distance(key: &str) -> usize {
 /// How far a name is from what is asked, in letters: as a whole, or in a part of it that has as many words, the last of which
 /// may be cut, since it may still be typed. `None` where it is too far to be meant.
 fn typo(name_key: &str, key: &str) -> Option<(bool, usize)> {
-    let most = distance(key);
-    let whole = strsim::damerau_levenshtein(name_key, key);
-    if whole <= most {
-        return Some((false, whole));
-    }
-    let (letters, words) = (key.chars().count(), key.split(' ').count());
-    let all: Vec<&str> = name_key.split(' ').collect();
-    let parts = all.windows(words).map(|words| words.join(" "));
-    let cut = |part: String| {
-        let lengths = letters.saturating_sub(1)..=letters + 1;
-        let heads = lengths.map(|length| part.chars().take(length).collect::<String>());
-        heads.map(|head| strsim::damerau_levenshtein(&head, key)).min()
+    let (most, letters) = (distance(key), key.chars().count());
+    let near = |text: &str| {
+        // To compare costs their product, and most are of another length.
+        let may_be = text.chars().count().abs_diff(letters) <= most;
+        may_be.then(|| strsim::osa_distance(text, key)).filter(|distance| *distance <= most)
     };
-    parts.filter_map(cut).min().filter(|part| *part <= most).map(|part| (true, part))
+    if let Some(distance) = near(name_key) {
+        return Some((false, distance));
+    }
+    let all: Vec<&str> = name_key.split(' ').collect();
+    let parts = all.windows(key.split(' ').count()).map(|words| words.join(" "));
+    let heads = parts.flat_map(|part| {
+        let lengths = letters.saturating_sub(1)..=letters + 1;
+        lengths.map(move |length| part.chars().take(length).collect::<String>())
+    });
+    heads.filter_map(|head| near(&head)).min().map(|distance| (true, distance))
 }
 
 /// How much of their trigrams names share at least that differ by that much, from 0 to 1: a letter changes up to three of
@@ -130,7 +131,32 @@ pub struct Match {
 /// # Errors
 /// A database that does not answer.
 pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, sqlx::Error> {
-    let rows = sqlx::query!(
+    let found = ranked(whole(&mut *conn, asked).await?, asked);
+    // Last of all a part of a name is compared, since that costs most.
+    if found.is_empty() && distance(&asked.key) > 0 {
+        return Ok(ranked(parts(conn, asked).await?, asked));
+    }
+    Ok(found)
+}
+
+/// A name or a text that is found.
+struct Row {
+    kind: String,
+    id: Uuid,
+    categories: Vec<Uuid>,
+    role: String,
+    name: String,
+    name_key: String,
+    tier: String,
+    /// Of those that are equally good the smaller one comes first.
+    size: i32,
+    in_first: bool,
+}
+
+/// Names and texts that have what is asked, and names that are like it as a whole.
+async fn whole(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
         r#"
         with asked as materialized (
             select name_query($1) as names, text_query($2) as texts
@@ -175,7 +201,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
             select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, 'typo' as tier,
                    (1000 * (n.name_key <-> $1))::integer as size
               from search_names n
-             where $8 and not exists (select from named) and ($9 or not exists (select from texts)) and n.name_key %> $1
+             where $8 and not exists (select from named) and ($9 or not exists (select from texts)) and n.name_key % $1
                and n.status = $3 and ($4::text is null or n.kind = $4)
                and ($5::uuid[] is null or n.category_id = any($5) or n.kind = 'company' and exists (
                        select from company_categories l where l.company_id = n.id and l.category_id = any($5)))
@@ -203,7 +229,38 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
         !asked.key.contains(' ')
     )
     .fetch_all(conn)
-    .await?;
+    .await
+}
+
+/// Names of which a part is like what is asked.
+async fn parts(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        select kind as "kind!", id as "id!",
+               case when kind = 'company'
+                    then array(select l.category_id from company_categories l where l.company_id = found.id)
+                    else array[category_id] end as "categories!",
+               role as "role!", name as "name!", name_key as "name_key!", 'typo' as "tier!", size as "size!", false as "in_first!"
+          from (select n.kind, n.id, n.category_id, n.role, n.name, n.name_key, (1000 * (n.name_key <-> $1))::integer as size
+                  from search_names n
+                 where n.name_key %> $1
+                   and n.status = $2 and ($3::text is null or n.kind = $3)
+                   and ($4::uuid[] is null or n.category_id = any($4) or n.kind = 'company' and exists (
+                           select from company_categories l where l.company_id = n.id and l.category_id = any($4)))
+                 order by size, n.name_key
+                 limit 100) found
+        "#,
+        asked.key,
+        asked.status,
+        asked.kind,
+        asked.categories.as_deref()
+    )
+    .fetch_all(conn)
+    .await
+}
+
+fn ranked(rows: Vec<Row>, asked: &Asked) -> Vec<Match> {
     let mut ranked = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(tier) = Tier::of(&row.tier) else { continue };
@@ -227,7 +284,7 @@ pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, 
     ranked.sort_unstable_by(|(rank, found), (other, next)| (rank, found.id).cmp(&(other, next.id)));
     let mut known = HashSet::new();
     let found = ranked.into_iter().map(|(_, found)| found).filter(|found| known.insert(found.id));
-    Ok(found.take(usize::try_from(asked.max).unwrap_or(usize::MAX)).collect())
+    found.take(usize::try_from(asked.max).unwrap_or(usize::MAX)).collect()
 }
 
 /// Of names that are equally good the better one: what something is called before what it is called too.

@@ -87,7 +87,8 @@ impl Searching {
                    set_config('plan_cache_mode', 'force_generic_plan', true) as plan,
                    set_config('enable_seqscan', 'off', true) as scan,
                    set_config('statement_timeout', $3, true) as statement,
-                   set_config('pg_trgm.word_similarity_threshold', $2::real::text, true) as likeness
+                   set_config('pg_trgm.similarity_threshold', $2::real::text, true) as likeness,
+                   set_config('pg_trgm.word_similarity_threshold', '0.4', true) as part
             "#,
             asked,
             likeness,

@@ -255,7 +255,7 @@ impl Plans {
             ("the trash, total", "from terms where deleted_at is not null)\n", ""),
             ("a term for a page of a site", "as \"aliases!\"", "'term-76', null, false"),
             ("a part of the sitemap", "where id >= $1 and status <> 'draft'", &format!("{nil}, 10000")),
-            ("the sitemap's index", "as part", "10000"),
+            ("the sitemap's index", "/ $1 as part", "10000"),
             ("the feed", "c.name as category_name", "50"),
             ("the position", "coalesce(max(position), 0) as \"position!\" from changes", ""),
         ] {
@@ -265,7 +265,7 @@ impl Plans {
 
     /// As searching has it: one plan for whatever is asked.
     async fn searches(&mut self) {
-        sqlx::raw_sql("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set pg_trgm.word_similarity_threshold = 0.25")
+        sqlx::raw_sql("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set pg_trgm.similarity_threshold = 0.25")
             .execute(&mut self.connection)
             .await
             .unwrap();
@@ -284,6 +284,8 @@ impl Plans {
             let arguments = format!("'{asked}', '{asked}', 'published', {narrowed}, 1000, true, true, {alone}");
             self.explain(&format!("search, {title}"), "name_query($1)", &arguments).await;
         }
+        sqlx::raw_sql("set pg_trgm.word_similarity_threshold = 0.4").execute(&mut self.connection).await.unwrap();
+        self.explain("search, a misspelt part of a name", "n.name_key %> $1", "'wrod', 'published', null, null").await;
         let shown = "(select array_agg(term(n)) || array_agg(company(n)) from generate_series(1, 10) n)";
         let ids = self.values(&[shown, "array[term(1), term(2)]", "array[category(0)]"]).await.join(", ");
         self.explain("search, what is shown", "select unnest($3::uuid[]) union", &ids).await;
