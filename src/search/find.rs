@@ -102,10 +102,10 @@ fn typo(name_key: &str, key: &str) -> Option<(bool, usize)> {
 }
 
 /// How much of their trigrams names share at least that differ by that much, from 0 to 1: a letter changes up to three of
-/// them, which is half of those of a short name.
+/// them, which is half of those of a short name. Less would bring more to compare than to find.
 #[must_use]
 pub fn likeness(key: &str) -> f32 {
-    if (5..12).contains(&key.chars().count()) { 0.25 } else { 0.3 }
+    if (5..7).contains(&key.chars().count()) { 0.25 } else { 0.28 }
 }
 
 /// One thing that is found, by its best name.
