@@ -22,6 +22,7 @@ use stage::{Stage, client};
 use termbase::{
     categories::CategoryDocument,
     editorial::{self, Edit, Target},
+    postgres,
     state::State,
     terms::TermDocument,
     tokens::{self, Author, Role, TokenCreate},
@@ -164,7 +165,7 @@ impl Bench {
     }
 
     async fn bare(&self, writer: usize, definition: &str) {
-        let mut transaction = self.state.database.begin().await.unwrap();
+        let mut transaction = postgres::begin(&self.state.database, "begin").await.unwrap();
         let version: i64 = sqlx::query_scalar(
             "update bench_terms set definition = $2, version = version + 1 where id = $1 returning version",
         )

@@ -34,6 +34,7 @@
 //! - One edit of one entity is one version, one revision, one change and one position. A write that changes nothing is
 //!   none of them.
 //! - Writers wait for each other, and hold half of the connections at most, searches a third: reading goes on meanwhile.
+//! - A transaction begins to its end whoever leaves meanwhile ([`postgres::begin`]): none is left open on a connection.
 //! - An answer comes from one snapshot, knows its position in the change log, and names the keys that it was made from.
 //!   A change that alters the answer touches one of them.
 //! - What is public is the same bytes for every caller. What is not answers as what never existed.

@@ -156,6 +156,7 @@ pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, s
 ///
 /// # Errors
 /// A database that does not answer.
+#[expect(clippy::disallowed_methods, reason = "the one place that sees it through")]
 pub async fn begin(pool: &PgPool, statement: &'static str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let pool = pool.clone();
     let beginning = tokio::spawn(async move { pool.begin_with(statement).await });
