@@ -100,7 +100,7 @@ pub async fn list_companies(state: Data<State>, mut query: Query, reader: Reader
     let (category, term) = (query.text("category"), query.text("term"));
     let country = query.take("country", |value| {
         let expected = "Expected a code of ISO 3166-1 alpha-2, two capital letters such as DE.";
-        if is_country(value) { Ok(value.to_owned()) } else { Err(("unknown_value", expected.into())) }
+        if is_country(value) { Ok(value.to_owned()) } else { Err(("unknown_country", expected.into())) }
     });
     let status: Option<CompanyStatus> = query.choice("status");
     let filters = [
