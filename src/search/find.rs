@@ -9,7 +9,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IntoDeserializer, value::Error as NoTier},
+};
 use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -38,21 +41,6 @@ pub enum Tier {
     Typo,
     /// The texts have all of its words.
     Text,
-}
-
-impl Tier {
-    fn of(text: &str) -> Option<Self> {
-        [
-            ("name", Tier::Name),
-            ("alias", Tier::Alias),
-            ("prefix", Tier::Prefix),
-            ("words", Tier::Words),
-            ("typo", Tier::Typo),
-            ("text", Tier::Text),
-        ]
-        .into_iter()
-        .find_map(|(name, tier)| (name == text).then_some(tier))
-    }
 }
 
 /// What is asked for.
@@ -131,10 +119,10 @@ pub struct Match {
 /// # Errors
 /// A database that does not answer.
 pub async fn find(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Match>, sqlx::Error> {
-    let found = ranked(whole(&mut *conn, asked).await?, asked);
+    let found = ranked(whole(&mut *conn, asked).await?, asked)?;
     // Last of all a part of a name is compared, since that costs most.
     if found.is_empty() && distance(&asked.key) > 0 {
-        return Ok(ranked(parts(conn, asked).await?, asked));
+        return ranked(parts(conn, asked).await?, asked);
     }
     Ok(found)
 }
@@ -260,10 +248,12 @@ async fn parts(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Row>, sqlx:
     .await
 }
 
-fn ranked(rows: Vec<Row>, asked: &Asked) -> Vec<Match> {
+fn ranked(rows: Vec<Row>, asked: &Asked) -> Result<Vec<Match>, sqlx::Error> {
     let mut ranked = Vec::with_capacity(rows.len());
     for row in rows {
-        let Some(tier) = Tier::of(&row.tier) else { continue };
+        // Spelt in the statements as it is in the answer.
+        let tier = Tier::deserialize(row.tier.as_str().into_deserializer())
+            .map_err(|error: NoTier| sqlx::Error::decode(error))?;
         let typo = if tier == Tier::Typo { typo(&row.name_key, &asked.key) } else { Some((false, 0)) };
         let Some(typo) = typo else { continue };
         let (role, kind) = (place(ROLES, &row.role), place(KINDS, &row.kind));
@@ -284,7 +274,7 @@ fn ranked(rows: Vec<Row>, asked: &Asked) -> Vec<Match> {
     ranked.sort_unstable_by(|(rank, found), (other, next)| (rank, found.id).cmp(&(other, next.id)));
     let mut known = HashSet::new();
     let found = ranked.into_iter().map(|(_, found)| found).filter(|found| known.insert(found.id));
-    found.take(usize::try_from(asked.max).unwrap_or(usize::MAX)).collect()
+    Ok(found.take(usize::try_from(asked.max).unwrap_or(usize::MAX)).collect())
 }
 
 /// Of names that are equally good the better one: what something is called before what it is called too.

@@ -150,20 +150,21 @@ struct Question {
 
 impl Question {
     fn take(query: &mut Query, reader: &Reader) -> Result<Self, Error> {
-        let text = query.required("q", "say what to look for", |value| {
+        let asked = query.required("q", "say what to look for", |value| {
             let text = value.trim();
             if text.chars().count() > NAME_CHARS_MAX {
                 return Err(("too_long", format!("At most {NAME_CHARS_MAX} characters are looked for.")));
             }
-            if names::fold(text).is_empty() {
+            let key = names::fold(text);
+            if key.is_empty() {
                 return Err((
                     "nothing_visible",
                     "Expected a name, or words; there is nothing in this to look for.".into(),
                 ));
             }
-            Ok(text.to_owned())
+            Ok((text.to_owned(), key))
         });
-        let text = text.unwrap_or_default();
+        let (text, key) = asked.unwrap_or_default();
         let kind = query.take("kind", |value| {
             Kind::parse(value).ok_or_else(|| ("unknown_value", "Expected one of term, category, company.".into()))
         });
@@ -172,7 +173,7 @@ impl Question {
         if status == Some(TermStatus::Draft) {
             reader.may_see_drafts()?;
         }
-        Ok(Question { key: names::fold(&text), text, kind, category, status })
+        Ok(Question { text, key, kind, category, status })
     }
 
     fn filters(&self) -> [(&'static str, Option<&str>); 4] {
@@ -233,7 +234,8 @@ async fn search(state: Data<State>, mut query: Query, reader: Reader) -> Result<
     let mut rest: Vec<(usize, &Match)> = (1..).zip(&found).skip(first).collect();
     let next_cursor = page.cut(&mut rest, |(place, found)| After { key: *place, id: found.id });
     let shown: Vec<&Match> = rest.into_iter().map(|(_, found)| found).collect();
-    let homes: Vec<Uuid> = found.iter().flat_map(|found| found.categories.iter().copied()).collect();
+    let homes: BTreeSet<Uuid> = found.iter().flat_map(|found| found.categories.iter().copied()).collect();
+    let homes: Vec<Uuid> = homes.into_iter().collect();
     let mut cards = find::cards(searching.connection()?, &shown, &homes).await?;
     let marks = Marks::new(asked.key, std::mem::take(&mut searching.stems));
     let seen = searching.end(&state);
