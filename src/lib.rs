@@ -82,3 +82,4 @@ pub mod state;
 pub mod telemetry;
 pub mod terms;
 pub mod tokens;
+pub mod transfer;

@@ -145,7 +145,7 @@ impl Entity for CategoryDocument<Uuid> {
         let rows = sqlx::query!(
             r#"
             select id, slug, name, description, parent_id, rank, version, revision_id,
-                   created_at as "created_at: Timestamp", deleted_at as "deleted_at: Timestamp"
+                   created_at as "created_at: Timestamp", updated_at as "updated_at: Timestamp", deleted_at as "deleted_at: Timestamp"
               from categories where id = any($1)
             "#,
             ids
@@ -162,8 +162,20 @@ impl Entity for CategoryDocument<Uuid> {
                 rank: row.rank,
             };
             let (version, revision_id) = (row.version, row.revision_id);
-            let (published_at, deleted_at) = (Some(row.created_at), row.deleted_at);
-            Ok((row.id, Stored { slug, document, version, revision_id, published_at, deleted_at }))
+            let (created_at, updated_at, deleted_at) = (row.created_at, row.updated_at, row.deleted_at);
+            Ok((
+                row.id,
+                Stored {
+                    slug,
+                    document,
+                    version,
+                    revision_id,
+                    published_at: Some(created_at),
+                    created_at,
+                    updated_at,
+                    deleted_at,
+                },
+            ))
         });
         stored.collect()
     }
@@ -178,10 +190,11 @@ impl Entity for CategoryDocument<Uuid> {
             r#"
             insert into categories (id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at,
                                     created_at, updated_at)
-            select id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at, $11, $11
+            select id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at, created_at, updated_at
               from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::integer[], $8::bigint[],
-                          $9::uuid[], $10::timestamptz[])
-                as c (id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at)
+                          $9::uuid[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
+                as c (id, slug, name, name_key, description, parent_id, rank, version, revision_id, deleted_at, created_at,
+                      updated_at)
             on conflict (id) do update set
                 name = excluded.name, name_key = excluded.name_key, description = excluded.description,
                 parent_id = excluded.parent_id, rank = excluded.rank, version = excluded.version,
@@ -197,7 +210,8 @@ impl Entity for CategoryDocument<Uuid> {
             &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.deleted_at).collect::<Vec<_>>() as &[Option<Timestamp>],
-            rows.first().map(|row| row.at) as Option<Timestamp>
+            &rows.iter().map(|row| row.created_at).collect::<Vec<_>>() as &[Timestamp],
+            &rows.iter().map(|row| row.updated_at).collect::<Vec<_>>() as &[Timestamp]
         )
         .execute(conn)
         .await?;

@@ -205,7 +205,8 @@ impl Entity for CompanyDocument<Uuid> {
         let rows = sqlx::query!(
             r#"
             select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version, k.revision_id,
-                   k.published_at as "published_at: Timestamp", k.deleted_at as "deleted_at: Timestamp",
+                   k.published_at as "published_at: Timestamp", k.created_at as "created_at: Timestamp",
+                   k.updated_at as "updated_at: Timestamp", k.deleted_at as "deleted_at: Timestamp",
                    array(select l.category_id from company_categories l where l.company_id = k.id order by l.category_id) as "categories!"
               from companies k where k.id = any($1)
             "#,
@@ -227,7 +228,11 @@ impl Entity for CompanyDocument<Uuid> {
             };
             let (version, revision_id) = (row.version, row.revision_id);
             let (published_at, deleted_at) = (row.published_at, row.deleted_at);
-            Ok((row.id, Stored { slug, document, version, revision_id, published_at, deleted_at }))
+            let (created_at, updated_at) = (row.created_at, row.updated_at);
+            Ok((
+                row.id,
+                Stored { slug, document, version, revision_id, published_at, created_at, updated_at, deleted_at },
+            ))
         });
         stored.collect()
     }
@@ -243,11 +248,12 @@ impl Entity for CompanyDocument<Uuid> {
             insert into companies (id, slug, name, name_key, description, website, country, founded_year, status, published_at,
                                    version, revision_id, deleted_at, created_at, updated_at)
             select id, slug, name, name_key, description, website, country, founded_year, status, published_at,
-                   version, revision_id, deleted_at, $14, $14
+                   version, revision_id, deleted_at, created_at, updated_at
               from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[],
-                          $9::text[], $10::timestamptz[], $11::bigint[], $12::uuid[], $13::timestamptz[])
+                          $9::text[], $10::timestamptz[], $11::bigint[], $12::uuid[], $13::timestamptz[],
+                          $14::timestamptz[], $15::timestamptz[])
                 as k (id, slug, name, name_key, description, website, country, founded_year, status, published_at, version,
-                      revision_id, deleted_at)
+                      revision_id, deleted_at, created_at, updated_at)
             on conflict (id) do update set
                 name = excluded.name, name_key = excluded.name_key, description = excluded.description,
                 website = excluded.website, country = excluded.country, founded_year = excluded.founded_year,
@@ -267,7 +273,8 @@ impl Entity for CompanyDocument<Uuid> {
             &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.deleted_at).collect::<Vec<_>>() as &[Option<Timestamp>],
-            rows.first().map(|row| row.at) as Option<Timestamp>
+            &rows.iter().map(|row| row.created_at).collect::<Vec<_>>() as &[Timestamp],
+            &rows.iter().map(|row| row.updated_at).collect::<Vec<_>>() as &[Timestamp]
         )
         .execute(conn)
         .await?;

@@ -7,7 +7,12 @@ use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
-use crate::{clock::Day, error::Fault, http::slug::Slug, names::Name};
+use crate::{
+    clock::{Day, Timestamp},
+    error::Fault,
+    http::slug::Slug,
+    names::Name,
+};
 
 /// How a document names another entity: by a slug (of the day or a former one) or by its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,6 +218,37 @@ pub fn day(place: &mut Place<'_>, value: &Value) -> Option<Day> {
     }
 }
 
+/// A UUID in any of its spellings.
+pub fn id(place: &mut Place<'_>, value: &Value) -> Option<Uuid> {
+    match Uuid::try_parse(place.str(value)?) {
+        Ok(id) if !id.is_nil() => Some(id),
+        _ => place.fault("not_an_id", "Expected a UUID such as 0199c0de-7a3b-7c11-9f00-1a2b3c4d5e6f."),
+    }
+}
+
+/// A point in time (RFC 3339); anything finer than a microsecond is dropped.
+pub fn timestamp(place: &mut Place<'_>, value: &Value) -> Option<Timestamp> {
+    match Timestamp::parse(place.str(value)?) {
+        Some(time) => Some(time),
+        None => place.fault("not_a_time", "Expected a time such as 2026-11-02T09:30:00.000000Z."),
+    }
+}
+
+pub fn boolean(place: &mut Place<'_>, value: &Value) -> Option<bool> {
+    match value.as_bool() {
+        Some(known) => Some(known),
+        None => place.wrong_type("true or false", value),
+    }
+}
+
+/// An object, whose members are somebody else's to read.
+pub fn object(place: &mut Place<'_>, value: &Value) -> Option<Map<String, Value>> {
+    match value.as_object() {
+        Some(members) => Some(members.clone()),
+        None => place.wrong_type("an object", value),
+    }
+}
+
 /// One of a closed list of values.
 pub fn choice<T: Choice>(place: &mut Place<'_>, value: &Value) -> Option<T> {
     let text = place.str(value)?;
@@ -247,6 +283,12 @@ impl<'v, 'f> Members<'v, 'f> {
     /// The same below the root, for an item of a list.
     pub fn within<'p>(place: &'p mut Place<'_>, value: &'v Value) -> Option<Members<'v, 'p>> {
         Members::of(Place { pointer: place.pointer.clone(), faults: place.faults }, value)
+    }
+
+    /// Whether the member is there, null included.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
     }
 
     /// A member that must have a value: absent and null are both faults.

@@ -176,7 +176,7 @@ pub async fn patch<D: Entity>(
 
 /// Documents have no objects as members, so one level is all; and a null stays, because of an unknown or required member
 /// it is a mistake that must be told.
-fn merge(mut document: Value, patch: &Value) -> Value {
+pub(super) fn merge(mut document: Value, patch: &Value) -> Value {
     match (document.as_object_mut(), patch.as_object()) {
         (Some(members), Some(changes)) => {
             members.extend(changes.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -277,7 +277,7 @@ pub(crate) fn rewritten<D: Entity>(
 }
 
 /// The document with its references as ids: nobody can rename them meanwhile.
-fn with_ids<D: Entity>(current: &Stored<D>) -> Result<Value, Error> {
+pub(super) fn with_ids<D: Entity>(current: &Stored<D>) -> Result<Value, Error> {
     serde_json::to_value(current.document.shown(&Names::default())).map_err(Error::internal)
 }
 

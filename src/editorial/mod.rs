@@ -3,6 +3,7 @@
 //! A resource's module says what its document is and how its rows are stored ([`Entity`]); this module brings many
 //! documents of all three kinds into the database at once, as one transaction with its revisions and changes.
 
+mod bulk;
 mod claim;
 mod count;
 pub mod diff;
@@ -19,13 +20,15 @@ mod touch;
 pub mod trash;
 mod write;
 
+pub use bulk::{Deletion, FormerSlug, Incoming, IncomingRevision, Mistake, Mistakes, Mode, Outcome, PART, Record};
 pub(crate) use operations::{LINK_ADDED, LINK_REMOVED, link_operation, operations};
 pub use resolve::{Names, unknown};
 pub use touch::Touched;
-pub use write::{Write, write};
+pub use write::{Ending, Write, write, write_or_not};
 
 use std::collections::HashMap;
 
+use document::Choice as _;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -55,11 +58,7 @@ pub enum Kind {
 impl Kind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Term => "term",
-            Kind::Category => "category",
-            Kind::Company => "company",
-        }
+        document::Choice::as_str(self)
     }
 
     /// What the addresses of its entities begin with.
@@ -74,7 +73,19 @@ impl Kind {
 
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Kind::Term, Kind::Category, Kind::Company].into_iter().find(|kind| kind.as_str() == text)
+        Kind::ALL.iter().copied().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl document::Choice for Kind {
+    const ALL: &'static [Self] = &[Kind::Term, Kind::Category, Kind::Company];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Term => "term",
+            Kind::Category => "category",
+            Kind::Company => "company",
+        }
     }
 }
 
@@ -98,7 +109,7 @@ pub enum Edit {
 }
 
 /// What a change did, spelled as in the log and in the history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     Created,
     Updated,
@@ -117,6 +128,13 @@ impl What {
             What::Restored => "restored",
             What::Purged => "purged",
         }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [What::Created, What::Updated, What::Deleted, What::Restored, What::Purged]
+            .into_iter()
+            .find(|what| what.as_str() == text)
     }
 }
 
@@ -138,6 +156,8 @@ pub struct Stored<D> {
     pub version: i64,
     pub revision_id: Uuid,
     pub published_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
 }
 
@@ -164,9 +184,12 @@ pub struct Row<D> {
     pub after: D,
     pub version: i64,
     pub revision_id: Uuid,
+    /// Whether that revision came with an import, and is there already.
+    pub revised: bool,
     pub published_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
-    pub at: Timestamp,
 }
 
 impl<D: Entity> Row<D> {
@@ -194,6 +217,8 @@ impl<D: Entity> Row<D> {
 
     fn what(&self) -> What {
         match &self.before {
+            // An import may bring what was deleted where it comes from.
+            None if self.deleted_at.is_some() => What::Deleted,
             None => What::Created,
             Some(before) => match (before.deleted_at, self.deleted_at) {
                 (None, Some(_)) => What::Deleted,

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Applied, Entity, Kind, Names, Row, Stored, Target, document::Reference, refusal::Refusal};
+use super::{Applied, Entity, Kind, Names, Record, Row, Stored, Target, document::Reference, refusal::Refusal};
 use crate::{
     clock::{Clock, Timestamp},
     error::{Conflict, Error, Fault},
@@ -31,6 +31,9 @@ pub(super) struct Wanted<D: Entity> {
     pub existing: bool,
     pub change: Change<D::Written>,
     pub slug: Option<Slug>,
+    /// What an export says of it beside the document.
+    pub record: Option<Record>,
+    pub revision_id: Option<Uuid>,
 }
 
 /// The edits of one kind, and their entities as they are, locked.
@@ -49,7 +52,7 @@ impl<D: Entity> Batch<D> {
             Target::New => (clock.id(), false),
             Target::Existing(id) => (id, true),
         };
-        self.wanted.push(Wanted { edit, id, existing, change, slug: None });
+        self.wanted.push(Wanted { edit, id, existing, change, slug: None, record: None, revision_id: None });
     }
 
     /// Locks the entities, and reads them. What is not there any more, or is in the trash where the edit needs it out
@@ -77,6 +80,12 @@ impl<D: Entity> Batch<D> {
             there
         });
         Ok(())
+    }
+
+    /// What is to be deleted.
+    pub fn deleted(&self) -> Vec<Uuid> {
+        let is_deleted = |want: &&Wanted<D>| matches!(want.change, Change::Delete);
+        self.wanted.iter().filter(is_deleted).map(|want| want.id).collect()
     }
 
     /// All that the documents refer to: those that are written, and those that stay as they are.
@@ -115,31 +124,37 @@ impl<D: Entity> Batch<D> {
         applied: &mut [Option<Applied>],
     ) -> Vec<Row<D>> {
         let mut rows = Vec::new();
-        for Wanted { edit, id, existing: _, change, slug } in self.wanted {
+        for Wanted { edit, id, existing: _, change, slug, record, revision_id } in self.wanted {
             let before = self.before.remove(&id);
             let Some(slug) = slug else { continue };
             let (after, deleted_at) = match (change, &before) {
                 (Change::Document(written), before) => {
-                    (D::resolve(written, slug.clone(), names), before.as_ref().and_then(|before| before.deleted_at))
+                    let deleted_at = before.as_ref().and_then(|before| before.deleted_at);
+                    let deletion = record.as_ref().map(|record| record.deletion).unwrap_or_default();
+                    (D::resolve(written, slug.clone(), names), deletion.after(deleted_at))
                 }
                 (Change::Delete, Some(before)) => (before.document.clone(), Some(at)),
                 (Change::Restore, Some(before)) => (before.document.clone(), None),
                 (Change::Delete | Change::Restore, None) => continue,
             };
             refusal.add(edit, names.take_faults());
+            // Of an entity that is there its own numbers and dates stay.
+            let record = record.filter(|_| before.is_none()).unwrap_or_default();
             let row = Row {
                 id,
-                version: before.as_ref().map_or(1, |before| before.version + 1),
-                revision_id: clock.id(),
+                version: before.as_ref().map_or(record.version.unwrap_or(1), |before| before.version + 1),
+                revision_id: revision_id.unwrap_or_else(|| clock.id()),
+                revised: revision_id.is_some(),
                 published_at: match &before {
                     Some(before) if before.published_at.is_some() => before.published_at,
-                    _ => after.is_public().then_some(at),
+                    _ => after.is_public().then_some(record.published_at.unwrap_or(at)),
                 },
+                created_at: record.created_at.unwrap_or(at),
+                updated_at: record.updated_at.unwrap_or(at),
                 slug,
                 before,
                 after,
                 deleted_at,
-                at,
             };
             // In the trash as well: what was public will be so again.
             let public_before = row.before.as_ref().is_some_and(|before| before.document.is_public());
@@ -188,11 +203,9 @@ fn check<D: Entity>(edit: usize, row: &Row<D>, names: &Names, refusal: &mut Refu
 /// A category that something stands in can't be deleted.
 ///
 /// # Errors
-/// [`Error::Conflict`] with what stands in it; a database that does not answer.
-pub(super) async fn refuse_in_use<D: Entity>(conn: &mut PgConnection, batch: &Batch<D>) -> Result<(), Error> {
-    let is_deleted = |want: &&Wanted<D>| matches!(want.change, Change::Delete);
-    let ids: Vec<Uuid> = batch.wanted.iter().filter(is_deleted).map(|want| want.id).collect();
-    if D::KIND != Kind::Category || ids.is_empty() {
+/// [`Error::Conflict`] with what stands in one of those that are to be deleted; a database that does not answer.
+pub(super) async fn refuse_in_use(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), Error> {
+    if ids.is_empty() {
         return Ok(());
     }
     let inside = sqlx::query!(
@@ -205,7 +218,7 @@ pub(super) async fn refuse_in_use<D: Entity>(conn: &mut PgConnection, batch: &Ba
          order by kind, slug
          limit $2
         "#,
-        &ids,
+        ids,
         NAMED_MAX + 1
     )
     .fetch_all(conn)

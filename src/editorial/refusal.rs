@@ -36,6 +36,17 @@ impl Refusal {
         self.needed = self.needed.max(role);
     }
 
+    /// Every fault with the number of its edit, for a write that is told otherwise than by an answer.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub fn into_faults(self, has: Role) -> Result<Vec<(usize, Fault)>, Error> {
+        if has < self.needed {
+            return Err(Error::Forbidden { needed: self.needed, has });
+        }
+        Ok(self.faults)
+    }
+
     /// # Errors
     /// [`Error::Forbidden`] before all else, then [`Error::Refused`].
     pub fn end(self, has: Role) -> Result<(), Error> {

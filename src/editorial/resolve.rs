@@ -47,19 +47,21 @@ impl Names {
                 select * from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as asked (kind, slug, id, at)
             ),
             found as (
-                select a.at, a.kind, h.entity as id
+                select a.at, h.kind, h.entity as id, h.slug
                   from asked a join slug_history h on h.kind = a.kind and h.slug = a.slug
                 union all
-                select a.at, a.kind, a.id from asked a where a.id is not null
+                select a.at, h.kind, h.entity, h.slug
+                  from asked a join slug_history h on h.kind = a.kind and h.entity = a.id
             )
-            select f.at as "at!", e.id as "id!", e.slug as "slug!", e.deleted as "deleted!"
+            -- A large write has given slugs to all that it makes before the first of it is there.
+            select f.at as "at!", f.id as "id!", coalesce(e.slug, f.slug) as "slug!", coalesce(e.deleted, false) as "deleted!"
               from found f
-              join lateral (
-                  select t.id, t.slug, t.deleted_at is not null as deleted from terms t where f.kind = 'term' and t.id = f.id
+              left join lateral (
+                  select t.slug, t.deleted_at is not null as deleted from terms t where f.kind = 'term' and t.id = f.id
                   union all
-                  select c.id, c.slug, c.deleted_at is not null from categories c where f.kind = 'category' and c.id = f.id
+                  select c.slug, c.deleted_at is not null from categories c where f.kind = 'category' and c.id = f.id
                   union all
-                  select k.id, k.slug, k.deleted_at is not null from companies k where f.kind = 'company' and k.id = f.id
+                  select k.slug, k.deleted_at is not null from companies k where f.kind = 'company' and k.id = f.id
               ) e on true
             "#,
             &kinds as &[&str],
@@ -114,6 +116,19 @@ impl Names {
         } else {
             self.deleted.remove(&id);
         }
+    }
+
+    /// What a large write deletes and restores, of what was looked up.
+    pub(super) async fn mark_staged(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let ids: Vec<Uuid> = self.slugs.keys().copied().collect();
+        let marks = sqlx::query!(
+            r#"select entity, deleted as "deleted!" from incoming where kind = 'category' and deleted is not null and entity = any($1)"#,
+            &ids
+        );
+        for row in marks.fetch_all(conn).await? {
+            self.mark(row.entity, row.deleted);
+        }
+        Ok(())
     }
 
     #[must_use]

@@ -42,11 +42,12 @@ impl By<'_> {
         rows: &[Row<D>],
         names: &Names,
     ) -> Result<(), sqlx::Error> {
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let revision_ids: Vec<Uuid> = rows.iter().map(|row| row.revision_id).collect();
-        let versions: Vec<i64> = rows.iter().map(|row| row.version).collect();
-        let whats: Vec<&str> = rows.iter().map(|row| row.what().as_str()).collect();
-        let documents = rows
+        let new: Vec<&Row<D>> = rows.iter().filter(|row| !row.revised).collect();
+        let entities: Vec<Uuid> = new.iter().map(|row| row.id).collect();
+        let revision_ids: Vec<Uuid> = new.iter().map(|row| row.revision_id).collect();
+        let versions: Vec<i64> = new.iter().map(|row| row.version).collect();
+        let whats: Vec<&str> = new.iter().map(|row| row.what().as_str()).collect();
+        let documents = new
             .iter()
             .map(|row| serde_json::to_value(row.after.shown(names)))
             .collect::<Result<Vec<Value>, _>>()
@@ -60,7 +61,7 @@ impl By<'_> {
             "#,
             D::KIND.as_str(),
             &revision_ids,
-            &ids,
+            &entities,
             &versions,
             &whats as &[&str],
             &documents,
@@ -70,6 +71,7 @@ impl By<'_> {
         )
         .execute(&mut *conn)
         .await?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let slugs: Vec<&str> = rows.iter().map(|row| row.slug.as_str()).collect();
         let public: Vec<bool> = rows.iter().map(Row::is_public).collect();
         sqlx::query!(
@@ -98,15 +100,16 @@ pub(super) async fn link<D: Entity>(conn: &mut PgConnection, rows: &[Row<D>]) ->
     Ok(())
 }
 
-/// Writes the changes, from the position after `before` on.
+/// Writes the changes, from the position after `before` on; the last position that they take.
 pub(super) async fn insert_changes(
     conn: &mut PgConnection,
     clock: &Clock,
     at: Timestamp,
     changes: &[Pending],
     before: i64,
-) -> Result<(), sqlx::Error> {
+) -> Result<i64, sqlx::Error> {
     let positions: Vec<i64> = (before + 1..).take(changes.len()).collect();
+    let last = positions.last().copied().unwrap_or(before);
     let ids: Vec<Uuid> = changes.iter().map(|_| clock.id()).collect();
     let kinds: Vec<&str> = changes.iter().map(|change| change.kind.as_str()).collect();
     let entities: Vec<Uuid> = changes.iter().map(|change| change.id).collect();
@@ -140,5 +143,5 @@ pub(super) async fn insert_changes(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(last)
 }

@@ -20,11 +20,11 @@ pub struct Touched {
     /// What categories count otherwise from now on.
     pub counts: Counts,
     /// Entities whose page shows this one, or the other way round: touched where they are public.
-    ends: BTreeSet<(Kind, Uuid)>,
+    pub(super) ends: BTreeSet<(Kind, Uuid)>,
     /// Categories whose lists of terms (their ancestors' included) change.
-    lists: BTreeSet<Uuid>,
+    pub(super) lists: BTreeSet<Uuid>,
     /// Every neighbour's page changes: it becomes visible or invisible, or stands elsewhere in their lists.
-    flips: bool,
+    pub(super) flips: bool,
 }
 
 impl Touched {

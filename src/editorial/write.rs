@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Applied, Edit, Entity, Kind, Names, Row, Target, Touched, What,
+    bulk::{spill, spilled},
     claim::{claim_names, claim_slugs},
     count::{self, Counts},
     plan::{Batch, Change, refuse_in_use},
@@ -30,21 +31,26 @@ use crate::{
 };
 
 // What is stored: documents with their references resolved.
-type Term = TermDocument<Uuid>;
-type Category = CategoryDocument<Uuid>;
-type Company = CompanyDocument<Uuid>;
+pub(super) type Term = TermDocument<Uuid>;
+pub(super) type Category = CategoryDocument<Uuid>;
+pub(super) type Company = CompanyDocument<Uuid>;
 
 /// How often a write that met another is tried.
 const ATTEMPTS: u32 = 10;
 
 /// A writing transaction. Dropping it rolls everything back.
 pub struct Write {
-    transaction: Transaction<'static, Postgres>,
-    clock: Clock,
-    author: Author,
-    message: Option<String>,
-    at: Timestamp,
+    pub(super) transaction: Transaction<'static, Postgres>,
+    pub(super) clock: Clock,
+    pub(super) author: Author,
+    pub(super) message: Option<String>,
+    pub(super) at: Timestamp,
+    /// Whether the temporary tables of a large write are there.
+    pub(super) staging: bool,
     pending: Vec<Pending>,
+    /// How many changes wait in a temporary table instead, and what they count otherwise.
+    spilled: i64,
+    counts: Counts,
     renames: Vec<(Kind, Uuid, String)>,
     reset: bool,
     /// One of the connections that may be writing; it goes back with the transaction.
@@ -81,12 +87,41 @@ pub async fn write<T>(
     message: Option<&str>,
     mut edits: impl AsyncFnMut(&mut Write) -> Result<T, Error>,
 ) -> Result<(T, Position), Error> {
+    let edits = async |write: &mut Write| Ok((edits(write).await?, Ending::Commit));
+    match write_or_not(state, author, message, edits).await? {
+        (value, Some(position)) => Ok((value, position)),
+        (_, None) => Err(Error::internal("a write that was to be kept was not")),
+    }
+}
+
+/// How a write ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Commit,
+    /// Nothing of it was ever there.
+    RollBack,
+}
+
+/// The same, where `edits` says whether they are kept; the position is of those that are.
+///
+/// # Errors
+/// What [`write`] returns.
+pub async fn write_or_not<T>(
+    state: &State,
+    author: &Author,
+    message: Option<&str>,
+    mut edits: impl AsyncFnMut(&mut Write) -> Result<(T, Ending), Error>,
+) -> Result<(T, Option<Position>), Error> {
     let mut attempt = 1;
     loop {
         let result = async {
             let mut write = Write::open(state, author, message).await?;
-            let value = edits(&mut write).await?;
-            Ok((value, write.close().await?))
+            let (value, ending) = edits(&mut write).await?;
+            let position = match ending {
+                Ending::Commit => Some(write.close().await?),
+                Ending::RollBack => None,
+            };
+            Ok((value, position))
         };
         match result.await {
             Err(error) if attempt < ATTEMPTS && is_collision(&error) => attempt += 1,
@@ -144,7 +179,10 @@ impl Write {
             author: author.clone(),
             message: message.map(ToOwned::to_owned),
             at: state.clock.now(),
+            staging: false,
             pending: Vec::new(),
+            spilled: 0,
+            counts: Counts::default(),
             renames: Vec::new(),
             reset: false,
             _permit: permit,
@@ -200,7 +238,7 @@ impl Write {
         names.look_up_closest(conn, &references).await?;
         claim_names(conn, &categories, &mut refusal).await?;
         claim_names(conn, &terms, &mut refusal).await?;
-        let in_use = refuse_in_use(conn, &categories).await;
+        let in_use = refuse_in_use(conn, &categories.deleted()).await;
 
         let Self { clock, at, .. } = self;
         let categories = categories.rows(clock, *at, &mut names, &mut refusal, &mut applied);
@@ -273,7 +311,11 @@ impl Write {
     /// [`Error::Unavailable`] where the database went away: then nothing of the write is there, unless it went away
     /// after the commit reached it.
     pub async fn close(mut self) -> Result<Position, Error> {
-        if self.pending.is_empty() && !self.reset {
+        if self.spilled > 0 {
+            self.spill().await?;
+        }
+        let edits = self.spilled + i64::try_from(self.pending.len()).map_err(Error::internal)?;
+        if edits == 0 && !self.reset {
             let head = sqlx::query!("select position, log_id from log_head").fetch_one(&mut *self.transaction).await?;
             self.transaction.commit().await?;
             return Ok(Position { log_id: head.log_id, number: head.position });
@@ -282,7 +324,7 @@ impl Write {
         // Nothing may wait, or fail, behind the head; and a session that freezes while it holds the head is ended.
         sqlx::query("set constraints all immediate").execute(&mut *conn).await?;
         // A large write gets the time that its keys take: a tenth of a millisecond a change.
-        let patience_millis = 2_000 + self.pending.len() / 10;
+        let patience_millis = 2_000 + edits / 10;
         sqlx::query!(
             "select set_config('idle_in_transaction_session_timeout', $1, true)",
             format!("{patience_millis}ms")
@@ -291,14 +333,22 @@ impl Write {
         .await?;
         self.rename().await?;
         let conn = &mut *self.transaction;
-        let edits = i64::try_from(self.pending.len()).map_err(Error::internal)?;
         let count = edits + i64::from(self.reset);
         let head = sqlx::query!("update log_head set position = position + $1 returning position, log_id", count)
             .fetch_one(&mut *conn)
             .await?;
+        let mut before = head.position - count;
+        if self.spilled > 0 {
+            let mut after = 0;
+            while let Some(mut part) = spilled(conn, &mut after).await? {
+                touch::look_up(conn, &mut part.iter_mut().map(Pending::asking).collect::<Vec<_>>()).await?;
+                before = insert_changes(conn, &self.clock, self.at, &part, before).await?;
+            }
+        }
         touch::look_up(conn, &mut self.pending.iter_mut().map(Pending::asking).collect::<Vec<_>>()).await?;
-        insert_changes(conn, &self.clock, self.at, &self.pending, head.position - count).await?;
-        count_categories(conn, &self.pending).await?;
+        insert_changes(conn, &self.clock, self.at, &self.pending, before).await?;
+        self.pending.iter().for_each(|change| self.counts.add(&change.touched.counts));
+        count_categories(conn, std::mem::take(&mut self.counts), &self.pending).await?;
         if self.reset {
             sqlx::query!(
                 r#"
@@ -344,7 +394,7 @@ impl Write {
         self.reset = true;
     }
 
-    fn note<D: Entity>(&mut self, rows: &[Row<D>]) {
+    pub(super) fn note<D: Entity>(&mut self, rows: &[Row<D>]) {
         for row in rows {
             let (slug, former) = (&row.slug, row.former_slug());
             if former.is_some() {
@@ -368,15 +418,21 @@ impl Write {
         }
     }
 
+    /// Puts the changes that wait for their positions into a temporary table, so that a large write holds few of them.
+    pub(super) async fn spill(&mut self) -> Result<(), sqlx::Error> {
+        let part = std::mem::take(&mut self.pending);
+        part.iter().for_each(|change| self.counts.add(&change.touched.counts));
+        self.spilled += i64::try_from(part.len()).unwrap_or_default();
+        spill(&mut self.transaction, &part).await
+    }
+
     pub(super) fn pend(&mut self, pending: Pending) {
         self.pending.push(pending);
     }
 }
 
 /// Keeps what categories count in step with all that the write has changed.
-async fn count_categories(conn: &mut PgConnection, changes: &[Pending]) -> Result<(), sqlx::Error> {
-    let mut counts = Counts::default();
-    changes.iter().for_each(|change| counts.add(&change.touched.counts));
+async fn count_categories(conn: &mut PgConnection, counts: Counts, changes: &[Pending]) -> Result<(), sqlx::Error> {
     counts.store(&mut *conn).await?;
     let is_gone = |change: &&Pending| change.kind == Kind::Category && change.what == What::Purged;
     count::forget(conn, &changes.iter().filter(is_gone).map(|change| change.id).collect::<Vec<_>>()).await

@@ -406,6 +406,7 @@ impl Entity for TermDocument<Uuid> {
             r#"
             select t.id, t.slug, t.name, t.definition, t.body, t.category_id, t.status, t.version, t.revision_id,
                    t.reviewed_on as "reviewed_on: Day", t.published_at as "published_at: Timestamp",
+                   t.created_at as "created_at: Timestamp", t.updated_at as "updated_at: Timestamp",
                    t.deleted_at as "deleted_at: Timestamp",
                    (select coalesce(json_agg(json_build_object('name', a.name, 'kind', a.kind) order by a.position), '[]')
                       from term_aliases a where a.term_id = t.id) as "aliases!: Json<Vec<Alias>>",
@@ -441,7 +442,11 @@ impl Entity for TermDocument<Uuid> {
             };
             let (version, revision_id) = (row.version, row.revision_id);
             let (published_at, deleted_at) = (row.published_at, row.deleted_at);
-            Ok((row.id, Stored { slug, document, version, revision_id, published_at, deleted_at }))
+            let (created_at, updated_at) = (row.created_at, row.updated_at);
+            Ok((
+                row.id,
+                Stored { slug, document, version, revision_id, published_at, created_at, updated_at, deleted_at },
+            ))
         });
         stored.collect()
     }
@@ -460,12 +465,13 @@ impl Entity for TermDocument<Uuid> {
             r#"
             insert into terms (id, slug, name, name_key, definition, body, body_html, body_renderer, category_id, status,
                                published_at, reviewed_on, version, revision_id, deleted_at, created_at, updated_at)
-            select id, slug, name, name_key, definition, body, body_html, $16, category_id, status,
-                   published_at, reviewed_on, version, revision_id, deleted_at, $15, $15
+            select id, slug, name, name_key, definition, body, body_html, $17, category_id, status,
+                   published_at, reviewed_on, version, revision_id, deleted_at, created_at, updated_at
               from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
-                          $9::text[], $10::timestamptz[], $11::date[], $12::bigint[], $13::uuid[], $14::timestamptz[])
+                          $9::text[], $10::timestamptz[], $11::date[], $12::bigint[], $13::uuid[], $14::timestamptz[],
+                          $15::timestamptz[], $16::timestamptz[])
                 as t (id, slug, name, name_key, definition, body, body_html, category_id, status, published_at, reviewed_on,
-                      version, revision_id, deleted_at)
+                      version, revision_id, deleted_at, created_at, updated_at)
             on conflict (id) do update set
                 name = excluded.name, name_key = excluded.name_key, definition = excluded.definition, body = excluded.body,
                 body_html = excluded.body_html, body_renderer = excluded.body_renderer, category_id = excluded.category_id,
@@ -487,7 +493,8 @@ impl Entity for TermDocument<Uuid> {
             &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.revision_id).collect::<Vec<_>>(),
             &rows.iter().map(|row| row.deleted_at).collect::<Vec<_>>() as &[Option<Timestamp>],
-            rows.first().map(|row| row.at) as Option<Timestamp>,
+            &rows.iter().map(|row| row.created_at).collect::<Vec<_>>() as &[Timestamp],
+            &rows.iter().map(|row| row.updated_at).collect::<Vec<_>>() as &[Timestamp],
             markdown::RENDERER_VERSION
         )
         .execute(conn)

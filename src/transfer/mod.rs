@@ -1,0 +1,9 @@
+//! In and out: the glossary as files, and files as the glossary.
+//!
+//! Two formats. [NDJSON](ndjson) is for programs and loses nothing; YAML is for people and git, and holds documents alone.
+//! What comes in goes through the one [write](crate::editorial::Write), whichever way it comes.
+
+pub mod export;
+pub mod import;
+pub mod ndjson;
+pub mod yaml;
