@@ -56,6 +56,7 @@ async fn main() {
     assert!(report.mistakes.is_empty(), "{:?}", report.mistakes.list.first());
     let imported = began.elapsed();
     println!("import   {documents} documents: {:.1} s", imported.as_secs_f64());
+    println!("cpu      {:.1} s of this process", cpu_seconds());
     println!("memory   {before} MiB before, {} MiB at most", resident_mib("VmHWM"));
     let began = Instant::now();
     let (mut export, mut bytes) = (Export::begin(&stage.state, false).await.unwrap(), 0);
@@ -194,6 +195,14 @@ fn write_glossary(path: &Path, terms: usize) -> usize {
     }
     file.flush().unwrap();
     CATEGORIES + COMPANIES + terms
+}
+
+/// What this process has computed so far: the rest of the time is Postgres'.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<u64> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+    // In ticks, of which Linux has a hundred a second.
+    fields.iter().sum::<u64>() as f64 / 100.0
 }
 
 /// What the kernel says of this process's memory.

@@ -65,3 +65,8 @@ create table incoming_changes (
 
 -- A large write stores its rows in parts, and a relation may lead to a term of a later one.
 alter table term_relations alter constraint term_relations_other_fkey deferrable initially deferred;
+
+-- A walk goes from row to row. Where a large write adds many rows at once, Postgres would rather read the whole table for
+-- each step, and again for each part of the write.
+alter function refuse_relation_cycle() set enable_hashjoin = off;
+alter function refuse_relation_cycle() set enable_mergejoin = off;

@@ -271,7 +271,8 @@ impl Write {
                 "create temporary table incoming (like incoming including defaults including indexes) on commit drop;
                  create temporary table incoming_revisions (like incoming_revisions including indexes) on commit drop;
                  create temporary table incoming_changes (like incoming_changes including identity including indexes)
-                     on commit drop;",
+                     on commit drop;
+                 set local plan_cache_mode = force_custom_plan;",
             )
             .execute(&mut *self.transaction)
             .await?;
@@ -301,6 +302,7 @@ impl Write {
         complete(&mut *conn).await?;
         refuse_repeats(&mut *conn, mistakes).await?;
         claim_slugs(&mut *conn, mistakes).await?;
+        sqlx::raw_sql("analyze slug_history").execute(&mut *conn).await?;
         claim_names(&mut *conn, mistakes).await?;
         take_in_revisions(&mut *conn, mistakes).await?;
         sqlx::raw_sql("savepoint staged").execute(&mut *conn).await?;
@@ -308,6 +310,7 @@ impl Write {
             self.by_parts::<Category>(mode, mistakes, report).await?;
             self.by_parts::<Company>(mode, mistakes, report).await?;
             self.by_parts::<Term>(mode, mistakes, report).await?;
+            self.analyze().await?;
             sqlx::raw_sql("set constraints all immediate").execute(&mut *self.transaction).await?;
             Ok(())
         };
@@ -330,14 +333,31 @@ impl Write {
         mistakes: &mut Mistakes,
         report: &mut dyn FnMut(Vec<Outcome>),
     ) -> Result<(), Error> {
-        let mut after = -1;
+        let (mut after, mut parts, mut analyzed) = (-1, 0, 1);
         loop {
             let part = staged(&mut self.transaction, D::KIND, after).await?;
             let Some(last) = part.last() else { return Ok(()) };
             after = last.seq;
             let outcomes = self.part::<D>(mode, &part, mistakes).await?;
             report(outcomes);
+            parts += 1;
+            // Tables that were empty a moment ago: Postgres plans for what it last knew of them.
+            if parts == analyzed {
+                self.analyze().await?;
+                analyzed *= 8;
+            }
         }
+    }
+
+    /// Lets Postgres look at what it holds by now; nobody but its own housekeeping waits for that.
+    async fn analyze(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(
+            "analyze categories; analyze companies; analyze company_categories; analyze terms; analyze term_aliases;
+             analyze term_sources; analyze term_companies; analyze term_relations; analyze revisions;",
+        )
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
     }
 
     async fn part<D: Entity>(
