@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use pulldown_cmark::{Alignment, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, html};
+use serde::{Serialize, Serializer};
 use url::Url;
 
 /// Counts the changes of what [`render`] makes of the same body. It is stored beside the HTML: at a start with a higher
@@ -61,6 +62,55 @@ impl MarkdownFault {
             Self::TooLong { .. } => None,
             Self::TooDeep { line } | Self::TooManyElements { line } => Some(*line),
         }
+    }
+}
+
+/// A body that renders: its Markdown, with its HTML where that was made already. Two are the same if their Markdown is.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    text: String,
+    html: Option<String>,
+}
+
+impl Body {
+    /// # Errors
+    /// What the renderer refuses.
+    pub fn parse(text: &str) -> Result<Self, MarkdownFault> {
+        Ok(Body { html: Some(render(text)?), text: text.to_owned() })
+    }
+
+    /// One that is stored, and so has passed.
+    #[must_use]
+    pub fn stored(text: String) -> Self {
+        Body { text, html: None }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What a newer renderer refuses of what an older one took stays empty.
+    #[must_use]
+    pub fn html(&self) -> Cow<'_, str> {
+        match &self.html {
+            Some(html) => Cow::Borrowed(html),
+            None => Cow::Owned(render(&self.text).unwrap_or_default()),
+        }
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Body {}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 

@@ -4,15 +4,16 @@
 //! What must be looked at as a whole (who is meant, who has the slug, who has the name) is asked of the table in sets; a
 //! document itself is read, resolved, compared and stored by the same functions as any other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{
-    Applied, Entity, Kind, Names, Touched, What, Write, edit,
+    Applied, Entity, Kind, Names, Stored, Touched, What, Write, edit,
     plan::{Batch, Change, Wanted, refuse_in_use},
     refusal::{Refusal, cycle},
     store::{By, link},
@@ -326,19 +327,19 @@ impl Write {
         if mistakes.is_empty() { Ok(()) } else { find_cycles(&mut self.transaction, mistakes).await }
     }
 
-    /// The staged documents of one kind, in the order in which they came.
+    /// The staged documents of one kind, in the order in which they came. A part is read while the one before it is stored.
     async fn by_parts<D: Entity>(
         &mut self,
         mode: Mode,
         mistakes: &mut Mistakes,
         report: &mut dyn FnMut(Vec<Outcome>),
     ) -> Result<(), Error> {
-        let (mut after, mut parts, mut analyzed) = (-1, 0, 1);
-        loop {
-            let part = staged(&mut self.transaction, D::KIND, after).await?;
-            let Some(last) = part.last() else { return Ok(()) };
-            after = last.seq;
-            let outcomes = self.part::<D>(mode, &part, mistakes).await?;
+        let (mut parts, mut analyzed) = (0, 1);
+        let mut reading = self.read_after::<D>(mode, -1).await?;
+        while let Some((last, read)) = reading {
+            let part = read.await.map_err(Error::internal)??;
+            reading = self.read_after::<D>(mode, last).await?;
+            let outcomes = self.part::<D>(part, mistakes).await?;
             report(outcomes);
             parts += 1;
             // Tables that were empty a moment ago: Postgres plans for what it last knew of them.
@@ -347,6 +348,21 @@ impl Write {
                 analyzed *= 8;
             }
         }
+        Ok(())
+    }
+
+    /// The next documents of a kind, which are being read, and where they end.
+    async fn read_after<D: Entity>(
+        &mut self,
+        mode: Mode,
+        after: i64,
+    ) -> Result<Option<(i64, JoinHandle<Result<Part<D>, Error>>)>, Error> {
+        let staged = staged(&mut self.transaction, D::KIND, after).await?;
+        let Some(last) = staged.last().map(|last| last.seq) else { return Ok(None) };
+        let existing: Vec<Uuid> = staged.iter().filter(|staged| staged.existing).map(|staged| staged.entity).collect();
+        let before =
+            if existing.is_empty() { HashMap::new() } else { D::load(&mut self.transaction, &existing).await? };
+        Ok(Some((last, tokio::task::spawn_blocking(move || Part::read(mode, staged, before)))))
     }
 
     /// Lets Postgres look at what it holds by now; nobody but its own housekeeping waits for that.
@@ -360,15 +376,9 @@ impl Write {
         Ok(())
     }
 
-    async fn part<D: Entity>(
-        &mut self,
-        mode: Mode,
-        part: &[Staged],
-        mistakes: &mut Mistakes,
-    ) -> Result<Vec<Outcome>, Error> {
+    async fn part<D: Entity>(&mut self, part: Part<D>, mistakes: &mut Mistakes) -> Result<Vec<Outcome>, Error> {
+        let Part { staged: part, batch, mut refusal } = part;
         let conn = &mut *self.transaction;
-        let mut refusal = Refusal::of(false);
-        let batch = read_part::<D>(&mut *conn, mode, part, &mut refusal).await?;
         let mut references = BTreeSet::new();
         batch.refer(&mut references);
         let mut names = Names::look_up(&mut *conn, &references).await?;
@@ -441,47 +451,48 @@ async fn staged(conn: &mut PgConnection, kind: Kind, after: i64) -> Result<Vec<S
     staged.collect()
 }
 
-/// Reads each document: as it stands, or on top of the one that is there.
-async fn read_part<D: Entity>(
-    conn: &mut PgConnection,
-    mode: Mode,
-    part: &[Staged],
-    refusal: &mut Refusal,
-) -> Result<Batch<D>, Error> {
-    let mut batch = Batch::<D>::new();
-    let existing: Vec<Uuid> = part.iter().filter(|staged| staged.existing).map(|staged| staged.entity).collect();
-    if !existing.is_empty() {
-        batch.before = D::load(conn, &existing).await?;
-    }
-    for (edit, staged) in part.iter().enumerate() {
-        let document: Value = serde_json::from_str(&staged.document).map_err(Error::internal)?;
-        let whole = match (batch.before.get(&staged.entity), mode) {
-            (Some(current), Mode::Create) => {
-                let detail = format!(
-                    "The {} \"{}\" is there already; leave it out, or choose the mode upsert.",
-                    D::KIND.as_str(),
-                    current.slug
-                );
-                refusal.add(edit, vec![Fault::body("", "exists", detail)]);
-                continue;
+/// Documents that were read, and what is wrong with the others.
+struct Part<D: Entity> {
+    staged: Vec<Staged>,
+    batch: Batch<D>,
+    refusal: Refusal,
+}
+
+impl<D: Entity> Part<D> {
+    /// Reads each document: as it stands, or on top of the one that is there.
+    fn read(mode: Mode, staged: Vec<Staged>, before: HashMap<Uuid, Stored<D>>) -> Result<Self, Error> {
+        let mut part = Part { staged, batch: Batch::new(), refusal: Refusal::of(false) };
+        part.batch.before = before;
+        for (edit, staged) in part.staged.iter().enumerate() {
+            let document: Value = serde_json::from_str(&staged.document).map_err(Error::internal)?;
+            let whole = match (part.batch.before.get(&staged.entity), mode) {
+                (Some(current), Mode::Create) => {
+                    part.refusal.add(edit, vec![Fault::body("", "exists", exists(current))]);
+                    continue;
+                }
+                (Some(current), Mode::Upsert) => edit::merge(edit::with_ids(current)?, &document),
+                (Some(_), Mode::Replace) | (None, _) => document,
+            };
+            match D::parse(&whole) {
+                Ok(written) => part.batch.wanted.push(Wanted {
+                    edit,
+                    id: staged.entity,
+                    existing: staged.existing,
+                    change: Change::Document(written),
+                    slug: staged.slug.as_deref().and_then(|slug| Slug::parse(slug).ok()),
+                    record: staged.record.clone(),
+                    revision_id: staged.revision_id,
+                }),
+                Err(faults) => part.refusal.add(edit, faults),
             }
-            (Some(current), Mode::Upsert) => edit::merge(edit::with_ids(current)?, &document),
-            (Some(_), Mode::Replace) | (None, _) => document,
-        };
-        match D::parse(&whole) {
-            Ok(written) => batch.wanted.push(Wanted {
-                edit,
-                id: staged.entity,
-                existing: staged.existing,
-                change: Change::Document(written),
-                slug: staged.slug.as_deref().and_then(|slug| Slug::parse(slug).ok()),
-                record: staged.record.clone(),
-                revision_id: staged.revision_id,
-            }),
-            Err(faults) => refusal.add(edit, faults),
         }
+        Ok(part)
     }
-    Ok(batch)
+}
+
+fn exists<D: Entity>(current: &Stored<D>) -> String {
+    let (kind, slug) = (D::KIND.as_str(), &current.slug);
+    format!("The {kind} \"{slug}\" is there already; leave it out, or choose the mode upsert.")
 }
 
 /// A category that something stands in can't go into the trash.

@@ -11,6 +11,7 @@ use crate::{
     clock::{Day, Timestamp},
     error::Fault,
     http::slug::Slug,
+    markdown::Body,
     names::Name,
 };
 
@@ -158,14 +159,14 @@ impl Place<'_> {
 
 /// Markdown of several lines: tabs and line breaks are its only control characters. What the renderer refuses is a
 /// fault here, so that a stored body always renders.
-pub fn markdown(place: &mut Place<'_>, value: &Value) -> Option<String> {
+pub fn markdown(place: &mut Place<'_>, value: &Value) -> Option<Body> {
     let text = place.str(value)?;
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         return place
             .fault("control_character", "Control characters other than tabs and line breaks can't stand here.");
     }
-    match crate::markdown::render(text) {
-        Ok(_) => Some(text.to_owned()),
+    match Body::parse(text) {
+        Ok(body) => Some(body),
         Err(fault) => place.fault(fault.code(), fault.to_string()),
     }
 }

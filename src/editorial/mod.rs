@@ -247,10 +247,10 @@ impl<D: Entity> Row<D> {
 /// A kind's document with its references resolved to ids: what the write compares, and stores in sets.
 ///
 /// Adding a member to a kind touches its implementation of this alone.
-pub trait Entity: Clone + PartialEq + Sized + 'static {
+pub trait Entity: Clone + PartialEq + Send + Sized + 'static {
     const KIND: Kind;
     /// The document as it came, with references as they were written.
-    type Written: Clone;
+    type Written: Clone + Send;
     /// The document as a revision keeps it, with references as slugs of the day.
     type Shown: Serialize;
 

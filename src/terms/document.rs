@@ -3,7 +3,10 @@
 //! To add a member: a migration, then [`TermDocument`] (the compiler names every place that must know it, since the
 //! struct is taken apart without `..`), the page in `page.rs`, and the test.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -19,7 +22,7 @@ use crate::{
     },
     error::{Error, Fault},
     http::{answer::Answer, slug::Slug},
-    markdown,
+    markdown::{self, Body},
     names::Name,
     state::State,
 };
@@ -123,7 +126,8 @@ pub struct TermDocument<R = Reference> {
     #[schema(min_length = 1, max_length = 1000)]
     pub definition: String,
     /// The explanation: Markdown, at most 65,536 bytes.
-    pub body: String,
+    #[schema(value_type = String)]
+    pub body: Body,
     /// A slug of the day, a former one, or an id; as all references.
     #[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 100, example = "core-concepts")]
     pub category: R,
@@ -429,7 +433,7 @@ impl Entity for TermDocument<Uuid> {
                 slug: Some(slug.clone()),
                 name: Name::parse(&row.name).map_err(Error::internal)?,
                 definition: row.definition,
-                body: row.body,
+                body: Body::stored(row.body),
                 category: row.category_id,
                 status: TermStatus::of(&row.status)?,
                 reviewed_on: row.reviewed_on,
@@ -459,8 +463,7 @@ impl Entity for TermDocument<Uuid> {
     async fn store(conn: &mut PgConnection, rows: &[Row<Self>]) -> Result<(), sqlx::Error> {
         let column = |get: fn(&Row<Self>) -> String| rows.iter().map(get).collect::<Vec<String>>();
         let bodies: Vec<&str> = rows.iter().map(|row| row.after.body.as_str()).collect();
-        // A body that does not render was refused when it was read.
-        let html: Vec<String> = bodies.iter().map(|body| markdown::render(body).unwrap_or_default()).collect();
+        let html: Vec<Cow<'_, str>> = rows.iter().map(|row| row.after.body.html()).collect();
         sqlx::query!(
             r#"
             insert into terms (id, slug, name, name_key, definition, body, body_html, body_renderer, category_id, status,
@@ -485,7 +488,7 @@ impl Entity for TermDocument<Uuid> {
             &column(|row| row.after.name.key().to_owned()),
             &column(|row| row.after.definition.clone()),
             &bodies as &[&str],
-            &html,
+            &html as &[Cow<'_, str>],
             &rows.iter().map(|row| row.after.category).collect::<Vec<_>>(),
             &column(|row| row.after.status.as_str().to_owned()),
             &rows.iter().map(|row| row.published_at).collect::<Vec<_>>() as &[Option<Timestamp>],
