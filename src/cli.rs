@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::{ffi::OsString, io::Write};
+use std::{ffi::OsString, io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::{app, config::Config, openapi, postgres, serve, telemetry, tokens};
+use crate::{app, config::Config, openapi, postgres, serve, telemetry, tokens, transfer};
 
 /// A JSON REST API on Postgres that serves a glossary and the directory around it.
 #[derive(Debug, Parser)]
@@ -27,6 +27,12 @@ enum Command {
     /// Make, list and revoke tokens, whether the service runs or not
     #[command(subcommand)]
     Token(tokens::Command),
+    /// Report every mistake of files, or of the files of a folder, without a database
+    Check {
+        /// YAML (.yaml, .yml) or NDJSON (.ndjson); all of them are one glossary
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
     /// Print the OpenAPI description
     Openapi,
     /// The supervisor of the private Postgres; started by `serve`
@@ -59,6 +65,7 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             telemetry::start(&config.log);
             serve::token(config, command).await?;
         }
+        Command::Check { paths } => transfer::check::run(&paths)?,
         Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&app::describe())) {
             // Whoever reads has read enough: `head`, say.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}

@@ -4,17 +4,18 @@
 //! of its file.
 
 use rust_embed::RustEmbed;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{
     categories::CategoryDocument,
     changes::Position,
     companies::CompanyDocument,
-    editorial::{self, Edit, Target},
-    error::{Error, Fault},
+    editorial::{self, Edit, Kind, Target},
+    error::Error,
     state::State,
     terms::TermDocument,
     tokens::Author,
+    transfer::yaml::{self, Mark},
 };
 
 #[derive(RustEmbed)]
@@ -27,7 +28,7 @@ const AUTHOR: &str = "termbase samples";
 
 /// A sample file that can't be taken; a test reads them all.
 #[derive(Debug, thiserror::Error)]
-#[error("samples/{file}: {what}")]
+#[error("samples/{file}:{what}")]
 pub struct SampleError {
     file: String,
     what: String,
@@ -42,9 +43,7 @@ pub fn edits() -> Result<Vec<Edit>, SampleError> {
     for file in Files::iter() {
         let bytes = Files::get(&file).map(|file| file.data).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let found =
-            serde_saphyr::from_str(&text).map_err(|error| error.to_string()).and_then(|value| read_file(&value));
-        edits.extend(found.map_err(|what| SampleError { file: file.into_owned(), what })?);
+        edits.extend(read_file(&text).map_err(|what| SampleError { file: file.into_owned(), what })?);
     }
     Ok(edits)
 }
@@ -68,44 +67,24 @@ pub async fn load(state: &State) -> Result<Option<(usize, Position)>, Error> {
     Ok(loaded.then_some((count, position)))
 }
 
-fn read_file(file: &Value) -> Result<Vec<Edit>, String> {
-    let members = file.as_object().ok_or("expected a mapping")?;
-    if let Some(unknown) = members.keys().find(|name| !["category", "terms", "companies"].contains(&name.as_str())) {
-        return Err(format!("unknown member {unknown}; a file has category, terms and companies"));
+fn read_file(text: &str) -> Result<Vec<Edit>, String> {
+    let file = yaml::File::read(text);
+    let said = |at: Mark, detail: &str| format!("{}:{}: {detail}", at.line, at.column);
+    let flaws: Vec<String> = file.flaws.iter().map(|flaw| said(flaw.at, &flaw.detail)).collect();
+    if !flaws.is_empty() {
+        return Err(flaws.join("; "));
     }
-    let category = members.get("category");
-    let slug = category.and_then(|category| category.get("slug")).cloned();
-    let mut edits = Vec::new();
-    if let Some(category) = category {
-        let document = CategoryDocument::parse(category).map_err(|faults| said("category", &faults))?;
-        edits.push(Edit::Category(Target::New, document));
-    }
-    for company in list(members, "companies") {
-        let document = CompanyDocument::parse(company).map_err(|faults| said(&named(company), &faults))?;
-        edits.push(Edit::Company(Target::New, document));
-    }
-    for term in list(members, "terms") {
-        let mut term = term.clone();
-        if let (Some(members), Some(slug)) = (term.as_object_mut(), &slug) {
-            members.insert("category".into(), slug.clone());
-        }
-        let document = TermDocument::parse(&term).map_err(|faults| said(&named(&term), &faults))?;
-        edits.push(Edit::Term(Target::New, document));
-    }
-    Ok(edits)
-}
-
-fn list<'v>(members: &'v Map<String, Value>, name: &str) -> impl Iterator<Item = &'v Value> {
-    members.get(name).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn named(document: &Value) -> String {
-    document.get("slug").unwrap_or(&json!("?")).to_string()
-}
-
-fn said(document: &str, faults: &[Fault]) -> String {
-    let lines = faults
-        .iter()
-        .map(|fault| format!("{document}{}: {}", fault.pointer.as_deref().unwrap_or_default(), fault.detail));
-    lines.collect::<Vec<_>>().join("; ")
+    let edits = file.documents.iter().map(|found| {
+        let document = Value::Object(found.document.clone());
+        let edit = match found.kind {
+            Kind::Category => CategoryDocument::parse(&document).map(|category| Edit::Category(Target::New, category)),
+            Kind::Company => CompanyDocument::parse(&document).map(|company| Edit::Company(Target::New, company)),
+            Kind::Term => TermDocument::parse(&document).map(|term| Edit::Term(Target::New, term)),
+        };
+        edit.map_err(|faults| {
+            let lines: Vec<_> = faults.iter().map(|fault| said(file.place(found, fault), &fault.detail)).collect();
+            lines.join("; ")
+        })
+    });
+    edits.collect()
 }

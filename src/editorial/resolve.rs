@@ -5,8 +5,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Entity, Kind, document::Reference};
+use super::{
+    Entity, Kind,
+    document::{self, Reference},
+};
 use crate::{error::Fault, http::slug::Slug};
+
+/// A file with thousands of dead references needs a few hints, not thousands of searches.
+const CLOSEST_MAX: usize = 100;
 
 /// Entities by the names that documents use for them.
 #[derive(Debug, Default)]
@@ -103,14 +109,14 @@ impl Names {
     }
 
     /// What this write makes or renames can be referred to as well.
-    pub(super) fn add(&mut self, kind: Kind, slug: &Slug, id: Uuid) {
+    pub(crate) fn add(&mut self, kind: Kind, slug: &Slug, id: Uuid) {
         self.ids.insert((kind, Reference::Slug(slug.clone())), id);
         self.ids.insert((kind, Reference::Id(id)), id);
         self.slugs.insert(id, slug.clone());
     }
 
     /// What this write deletes or restores.
-    pub(super) fn mark(&mut self, id: Uuid, deleted: bool) {
+    pub(crate) fn mark(&mut self, id: Uuid, deleted: bool) {
         if deleted {
             self.deleted.insert(id);
         } else {
@@ -136,15 +142,38 @@ impl Names {
         self.deleted.contains(&id)
     }
 
+    /// The same without a database: the closest of the slugs that were [added](Names::add).
+    pub(crate) fn guess_closest(&mut self, references: &BTreeSet<(Kind, Reference)>) {
+        for (kind, reference) in references.iter().filter(|asked| !self.ids.contains_key(*asked)).take(CLOSEST_MAX) {
+            if let Some(closest) = self.nearest(*kind, &reference.to_string()) {
+                self.closest.insert((*kind, reference.clone()), closest);
+            }
+        }
+    }
+
+    /// The slug of an entity of this kind that is spelt most like `text`.
+    pub(crate) fn nearest(&self, kind: Kind, text: &str) -> Option<String> {
+        let slugs = self.ids.keys().filter_map(|(known, reference)| match reference {
+            Reference::Slug(slug) if *known == kind => Some(slug.as_str()),
+            _ => None,
+        });
+        let mut slugs: Vec<&str> = slugs.collect();
+        slugs.sort_unstable();
+        document::nearest(text, &slugs).map(ToOwned::to_owned)
+    }
+
+    /// The entity that a reference stands for.
+    pub(crate) fn get(&self, kind: Kind, reference: &Reference) -> Option<Uuid> {
+        self.ids.get(&(kind, reference.clone())).copied()
+    }
+
     /// The closest slugs to those that don't exist, for their faults.
     pub(super) async fn look_up_closest(
         &mut self,
         conn: &mut PgConnection,
         references: &BTreeSet<(Kind, Reference)>,
     ) -> Result<(), sqlx::Error> {
-        // A file with thousands of dead references needs a few hints, not thousands of searches.
-        const MOST: usize = 100;
-        let missing = references.iter().filter(|asked| !self.ids.contains_key(*asked)).take(MOST);
+        let missing = references.iter().filter(|asked| !self.ids.contains_key(*asked)).take(CLOSEST_MAX);
         for (kind, reference) in missing.cloned().collect::<Vec<_>>() {
             if let Some(closest) = closest(conn, kind, &reference.to_string()).await? {
                 self.closest.insert((kind, reference), closest);
@@ -154,7 +183,7 @@ impl Names {
     }
 
     /// The faults of the document that has just been resolved.
-    pub(super) fn take_faults(&mut self) -> Vec<Fault> {
+    pub(crate) fn take_faults(&mut self) -> Vec<Fault> {
         std::mem::take(&mut self.faults)
     }
 

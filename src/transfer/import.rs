@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The largest file for people that is read.
-const YAML_MAX_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const YAML_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What to do with the files.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,10 @@
 //! Two formats. [NDJSON](ndjson) is for programs and loses nothing; YAML is for people and git, and holds documents alone.
 //! What comes in goes through the one [write](crate::editorial::Write), whichever way it comes.
 
+pub mod check;
 pub mod export;
+pub mod export_yaml;
 pub mod import;
 pub mod ndjson;
+pub mod schema;
 pub mod yaml;
