@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{ffi::OsString, io::Write};
+use std::{ffi::OsString, io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +27,12 @@ enum Command {
     /// Make, list and revoke tokens, whether the service runs or not
     #[command(subcommand)]
     Token(tokens::Command),
+    /// Write the glossary to files, whether the service runs or not
+    Export {
+        /// Every public page as a file of this folder, with an nginx.conf that serves them at the same addresses
+        #[arg(long = "static", value_name = "DIR")]
+        pages: Option<PathBuf>,
+    },
     /// Print the OpenAPI description
     Openapi,
     /// The supervisor of the private Postgres; started by `serve`
@@ -58,6 +64,12 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             let config = settings()?;
             telemetry::start(&config.log);
             serve::token(config, command).await?;
+        }
+        Command::Export { pages } => {
+            let config = settings()?;
+            telemetry::start(&config.log);
+            let folder = pages.ok_or("export needs --static DIR: the folder for the files")?;
+            serve::pages(config, &folder).await?;
         }
         Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&app::describe())) {
             // Whoever reads has read enough: `head`, say.

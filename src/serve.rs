@@ -27,6 +27,7 @@ use crate::{
     samples,
     state::{HttpSettings, State},
     terms, tokens,
+    transfer::pages,
 };
 
 /// How long a Postgres of one's own may take to answer at the start.
@@ -134,6 +135,61 @@ pub async fn token(config: Config, command: tokens::Command) -> Result<(), Box<d
     let done = tokens::run(command, &state).await;
     state.database.close().await;
     done
+}
+
+/// `termbase export --static`: the public pages as files, from the tables brought up to date, whether they are served at
+/// this moment or not.
+///
+/// # Errors
+/// A Postgres that can't be used, or refuses a migration; what the export fails with.
+pub async fn pages(config: Config, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let Config { server, database, http, log: _ } = config;
+    let base = Base::prepare(&server, &database).await?;
+    base.migrate(&database).await?;
+    // Past a proxy that pools transactions: the export is one of several connections.
+    let options = database.migrate.as_ref().unwrap_or_else(|| base.options());
+    let pool = postgres::pool(options.clone(), 1);
+    let log_id = postgres::log_id(&pool).await?;
+    let state = State::new(pool, Clock::system(), http, log_id);
+    let mut progress = PagesProgress::new();
+    let written = pages::write(&state, folder, &mut |done, known| progress.tell(done, known)).await;
+    progress.end();
+    state.database.close().await;
+    let pages::Written { position, pages, moved, gone } = written?;
+    say(&format!(
+        "wrote {pages} pages, {moved} redirects and {gone} deleted addresses to {}, as they are at position {position}",
+        folder.display()
+    ));
+    Ok(())
+}
+
+/// How far an export is: one line that changes on a terminal, else a line now and then.
+struct PagesProgress {
+    on_terminal: bool,
+    said: Instant,
+}
+
+impl PagesProgress {
+    fn new() -> Self {
+        PagesProgress { on_terminal: std::io::stderr().is_terminal(), said: Instant::now() }
+    }
+
+    fn tell(&mut self, done: usize, known: usize) {
+        let pause = if self.on_terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
+        if self.said.elapsed() < pause {
+            return;
+        }
+        self.said = Instant::now();
+        let line = format!("asked {done} of {known} addresses");
+        // Carriage return, and clear to the end of the line.
+        if self.on_terminal { eprint!("\rtermbase: {line}\x1b[K") } else { say(&line) }
+    }
+
+    fn end(&self) {
+        if self.on_terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
 }
 
 /// `termbase migrate`: brings the tables of a Postgres of one's own up to date.

@@ -6,4 +6,5 @@
 pub mod export;
 pub mod import;
 pub mod ndjson;
+pub mod pages;
 pub mod yaml;
