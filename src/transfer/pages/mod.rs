@@ -109,7 +109,8 @@ pub async fn write(state: &State, folder: &Path, tell: &mut dyn FnMut(usize, usi
         let Some(answer) = answers.next().await else { break };
         let more = copy.take(answer?);
         asked += more.len();
-        waiting.extend(more);
+        // First: the pages of a list have to wait for each other, and all else need not wait for them.
+        more.into_iter().for_each(|address| waiting.push_front(address));
         tell(asked - waiting.len() - answers.len(), asked);
     }
     drop(answers);
