@@ -5,8 +5,10 @@ use std::net::TcpListener;
 
 use actix_web::{
     App, HttpServer,
-    dev::Server,
+    body::BoxBody,
+    dev::{Server, Service, ServiceResponse},
     middleware::from_fn,
+    test::{TestRequest, init_service},
     web::{self, Data, ServiceConfig},
 };
 use utoipa::openapi::OpenApi;
@@ -59,10 +61,27 @@ pub fn describe() -> OpenApi {
 /// Where the operating system refuses the threads or the socket.
 pub fn serve(state: Data<State>, listener: TcpListener) -> std::io::Result<Server> {
     let (workers, drain) = (state.http.workers, state.http.drain_timeout.as_secs());
+    let configure = configuration(state);
+    let server = HttpServer::new(move || App::new().configure(&configure).wrap(from_fn(boundary::boundary)));
+    // Who closes its side has left, and what is done for it is dropped: a search is cancelled.
+    let server = server.h1_allow_half_closed(false);
+    Ok(server.workers(workers).disable_signals().shutdown_timeout(drain).listen(listener)?.run())
+}
+
+/// The same app without a server: what it answers to a `GET` are the bytes that a server would send.
+pub async fn in_process(
+    state: Data<State>,
+) -> impl AsyncFn(&str) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let app = init_service(App::new().configure(configuration(state)).wrap(from_fn(boundary::boundary))).await;
+    async move |address| app.call(TestRequest::get().uri(address).to_request()).await
+}
+
+/// All that answers, and what it answers from.
+fn configuration(state: Data<State>) -> impl Fn(&mut ServiceConfig) + Clone {
     let description = describe();
     let addresses = Data::new(Addresses::of(&description));
     let description = Data::new(Description::of(&description));
-    let configure = move |config: &mut ServiceConfig| {
+    move |config| {
         routes(&mut Routes::new(config, &mut Collected::default()));
         config
             .app_data(state.clone())
@@ -70,9 +89,5 @@ pub fn serve(state: Data<State>, listener: TcpListener) -> std::io::Result<Serve
             .app_data(description.clone())
             .service(SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json").validator_url("none")))
             .default_service(web::to(fallback));
-    };
-    let server = HttpServer::new(move || App::new().configure(&configure).wrap(from_fn(boundary::boundary)));
-    // Who closes its side has left, and what is done for it is dropped: a search is cancelled.
-    let server = server.h1_allow_half_closed(false);
-    Ok(server.workers(workers).disable_signals().shutdown_timeout(drain).listen(listener)?.run())
+    }
 }

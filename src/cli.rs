@@ -33,6 +33,10 @@ enum Command {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// Bring files into the glossary, all of them or none, whether the service runs or not
+    Import(transfer::command::Import),
+    /// Write the glossary to files, or as NDJSON to standard output, whether the service runs or not
+    Export(transfer::command::Export),
     /// Print the OpenAPI description
     Openapi,
     /// The supervisor of the private Postgres; started by `serve`
@@ -63,9 +67,19 @@ pub async fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         Command::Token(command) => {
             let config = settings()?;
             telemetry::start(&config.log);
-            serve::token(config, command).await?;
+            serve::on_tables(config, async |state| tokens::run(command, state).await).await?;
         }
         Command::Check { paths } => transfer::check::run(&paths)?,
+        Command::Import(import) => {
+            let config = settings()?;
+            telemetry::start(&config.log);
+            serve::on_tables(config, async |state| import.run(state).await).await?;
+        }
+        Command::Export(export) => {
+            let config = settings()?;
+            telemetry::start(&config.log);
+            serve::on_tables(config, async |state| export.run(state).await).await?;
+        }
         Command::Openapi => match write!(std::io::stdout(), "{}", openapi::to_json(&app::describe())) {
             // Whoever reads has read enough: `head`, say.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}

@@ -120,18 +120,23 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     ended
 }
 
-/// `termbase token`: on the tables, brought up to date, whether they are served at this moment or not.
+/// Runs a command on the tables, brought up to date, whether they are served at this moment or not.
 ///
 /// # Errors
 /// A Postgres that can't be used, or refuses a migration; what the command fails with.
-pub async fn token(config: Config, command: tokens::Command) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn on_tables(
+    config: Config,
+    command: impl AsyncFnOnce(&State) -> Result<(), Box<dyn std::error::Error>>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let Config { server, database, http, log: _ } = config;
     let base = Base::prepare(&server, &database).await?;
     base.migrate(&database).await?;
-    let pool = postgres::pool(base.options().clone(), 1);
+    // Past a proxy that pools transactions: what a command does is done by one connection, perhaps for minutes.
+    let options = database.migrate.as_ref().unwrap_or_else(|| base.options());
+    let pool = postgres::pool(options.clone(), 1);
     let log_id = postgres::log_id(&pool).await?;
     let state = State::new(pool, Clock::system(), http, log_id);
-    let done = tokens::run(command, &state).await;
+    let done = command(&state).await;
     state.database.close().await;
     done
 }

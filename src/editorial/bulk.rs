@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{
-    Applied, Entity, Kind, Names, Stored, Touched, What, Write, edit,
+    Applied, Entity, Kind, Names, Stored, Touched, What, Write,
+    document::Choice,
+    edit,
     plan::{Batch, Change, Wanted, refuse_in_use},
     refusal::{Refusal, cycle},
     store::{By, link},
@@ -42,6 +44,18 @@ pub enum Mode {
     Upsert,
     /// What is there gets the document instead of its own: a member that is absent takes its default.
     Replace,
+}
+
+impl Choice for Mode {
+    const ALL: &'static [Self] = &[Mode::Create, Mode::Upsert, Mode::Replace];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Mode::Create => "create",
+            Mode::Upsert => "upsert",
+            Mode::Replace => "replace",
+        }
+    }
 }
 
 /// A document that comes in, and where it stands.

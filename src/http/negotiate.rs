@@ -28,7 +28,7 @@ pub fn prefers(request: &HttpRequest, media_type: &str) -> bool {
 }
 
 /// Below this a coding costs more than it saves: the answer fits one packet anyway.
-const SMALLEST_BYTES: usize = 1024;
+pub const SMALLEST_BYTES: usize = 1024;
 
 /// A content coding that this service has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

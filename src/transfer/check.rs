@@ -62,7 +62,7 @@ pub fn run(paths: &[PathBuf]) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The files that paths stand for: themselves, or those of a folder in the order of their names.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
     let mut files = Vec::new();
     for path in paths {
         let unreadable = |error| format!("{} can't be read: {error}", path.display());
@@ -90,7 +90,7 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
 }
 
-fn is_yaml(path: &Path) -> bool {
+pub(super) fn is_yaml(path: &Path) -> bool {
     matches!(extension(path), "yaml" | "yml")
 }
 
@@ -406,7 +406,7 @@ impl Glossary {
     fn dead_links(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (entry, term) in self.live_terms() {
-            for link in links(&term.body) {
+            for link in links(term.body.as_str()) {
                 let reference = match Uuid::try_parse(link.slug) {
                     Ok(id) => Some(Reference::Id(id)),
                     Err(_) => Slug::parse(link.slug).map(Reference::Slug).ok(),

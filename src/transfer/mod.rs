@@ -4,9 +4,12 @@
 //! What comes in goes through the one [write](crate::editorial::Write), whichever way it comes.
 
 pub mod check;
+pub mod command;
 pub mod export;
 pub mod export_yaml;
 pub mod import;
 pub mod ndjson;
+pub mod pages;
+mod progress;
 pub mod schema;
 pub mod yaml;

@@ -24,6 +24,7 @@ mod jsonld;
 mod lists;
 mod members;
 mod model;
+mod pages;
 mod plans;
 mod preconditions;
 mod schema;

@@ -166,7 +166,7 @@ proptest! {
             slug: Slug::parse("null").ok(),
             name: name(&texts[0]),
             definition: texts[1].clone(),
-            body: texts[2].clone(),
+            body: crate::markdown::Body::stored(texts[2].clone()),
             category: "true".into(),
             status: TermStatus::Published,
             reviewed_on: crate::clock::Day::parse("2026-10-19"),
@@ -198,7 +198,7 @@ proptest! {
             country: Some("NO".into()), founded_year: Some(1999), status: CompanyStatus::Draft, categories: vec![],
         };
         let written = [(Kind::Company, shown(Kind::Company, serde_json::to_value(&company).unwrap().as_object().unwrap()))];
-        assert_read_back(&super::companies(&[company]), &written);
+        assert_read_back(&companies(&[company]), &written);
     }
 }
 

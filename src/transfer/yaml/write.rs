@@ -93,7 +93,7 @@ impl Text {
         self.slug(INDENT, slug.as_ref());
         self.member(INDENT, "name", name.as_str());
         self.folded(INDENT, "definition", definition);
-        self.literal(INDENT, "body", body);
+        self.literal(INDENT, "body", body.as_str());
         if *status != TermStatus::Draft {
             self.member(INDENT, "status", status.as_str());
         }
