@@ -4,7 +4,7 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`cli`] | the command line: `serve` (the default), `migrate`, `openapi`, `token`, and the hidden supervisor of the private Postgres |
+//! | [`cli`] | the command line: `serve` (the default), `migrate`, `export`, `openapi`, `token`, and the hidden supervisor of the private Postgres |
 //! | [`config`] | every setting, read once, checked as a whole |
 //! | [`serve`] | from nothing to a service that answers, and back to nothing |
 //! | [`app`] | the only place where routes and middleware are put together |

@@ -2,6 +2,7 @@
 //!
 //! Two formats. [NDJSON](ndjson) is for programs and loses nothing; YAML is for people and git, and holds documents alone.
 //! What comes in goes through the one [write](crate::editorial::Write), whichever way it comes.
+//! [Pages](pages) go out alone: what the service answers, for a server of files.
 
 pub mod check;
 pub mod command;

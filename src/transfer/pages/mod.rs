@@ -1,5 +1,5 @@
 //! The public glossary as files: what the service answers to everyone, for a CDN or a place without a network, with an
-//! [`nginx.conf`](nginx) that serves them at the same addresses.
+//! `nginx.conf` that serves them at the same addresses.
 //!
 //! Nothing is rendered a second time. The app itself is asked for each address, in this process, on connections that all
 //! see one state of the database: so the files belong together, whatever is written meanwhile.

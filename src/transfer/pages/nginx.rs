@@ -29,8 +29,9 @@ pub(super) fn write(folder: &Folder, http: &HttpSettings, position: Position, co
     let maps =
         [("queries.map", &copy.queries), ("links.map", &copy.links), ("moved.map", &copy.moved), ("gone.map", &gone)];
     for (name, map) in maps {
-        let lines: String = map.iter().map(|(from, to)| format!("'{}' '{}';\n", quoted(from), quoted(to))).collect();
-        folder.write(name, &lines)?;
+        let lines: Vec<String> =
+            map.iter().map(|(from, to)| format!("'{}' '{}';\n", quoted(from), quoted(to))).collect();
+        folder.write(name, &lines.concat())?;
     }
     folder.write("public/.moved", "")?;
     let entries = maps.iter().map(|(_, map)| map.len()).max().unwrap_or_default();
