@@ -25,7 +25,7 @@ use crate::{
     service::{self, Description},
     site,
     state::State,
-    terms, tokens,
+    terms, tokens, transfer,
 };
 
 /// Every route there is, each named once.
@@ -38,6 +38,7 @@ fn routes(routes: &mut Routes<'_>) {
     site::routes(routes);
     tokens::routes(routes);
     editorial::trash::routes(routes);
+    transfer::http::routes(routes);
 }
 
 /// What all handlers say of themselves.

@@ -94,6 +94,9 @@ problems! {
     SEARCH_BUSY = "search_busy" SERVICE_UNAVAILABLE "Too many are searching":
         "Searching has a bounded share of the service, so that reading goes on whatever is searched for, and that share is taken. \
          Try again in a moment, as `Retry-After` says; while somebody types, ask less often."
+    TRANSFER_BUSY = "transfer_busy" SERVICE_UNAVAILABLE "Too many are importing or exporting":
+        "Each import and export holds a connection to the database for as long as it takes, and as many run as may at a time. Try \
+         again when another has ended."
     TIMED_OUT = "timed_out" SERVICE_UNAVAILABLE "The request took too long":
         "The service gave up on this request to keep others quick. Try again later, or ask for less at once. Whether a \
          write was made is not known: send it again with the same `Idempotency-Key` or `If-Match`, or read first."
@@ -112,6 +115,9 @@ pub struct Fault {
     /// In a query, path or header: the parameter's name.
     #[schema(required, example = "limit")]
     pub parameter: Option<String>,
+    /// In an import: the line, from 1.
+    #[schema(required, minimum = 1, example = json!(null))]
+    pub line: Option<i64>,
     /// The rule that is broken, for programs. Known so far: `syntax`, `unknown_parameter`, `unknown_reference`,
     /// `out_of_range`, `duplicate`, `duplicate_member`, `null_byte`, `bad_cursor` and `bad_entity_tag`; more may come.
     #[schema(example = "out_of_range")]
@@ -127,6 +133,7 @@ impl Fault {
             place: "body".into(),
             pointer: Some(pointer.into()),
             parameter: None,
+            line: None,
             code: code.into(),
             detail: detail.into(),
         }
@@ -137,6 +144,7 @@ impl Fault {
             place: "path".into(),
             pointer: None,
             parameter: Some(parameter.into()),
+            line: None,
             code: code.into(),
             detail: detail.into(),
         }
@@ -147,6 +155,7 @@ impl Fault {
             place: "query".into(),
             pointer: None,
             parameter: Some(parameter.into()),
+            line: None,
             code: code.into(),
             detail: detail.into(),
         }
@@ -300,6 +309,9 @@ pub enum Error {
     /// 503: searching's share of the connections is taken.
     #[error("As many are searching already as may at a time; try again in a moment.")]
     SearchBusy,
+    /// 503: as many imports and exports run as may.
+    #[error("As many imports and exports are running as may at a time; try again when one has ended.")]
+    TransferBusy,
     /// 503: the request's own deadline has passed.
     #[error("The request was given up after {0} seconds.")]
     TimedOut(u64),
@@ -358,6 +370,7 @@ impl Error {
             Error::PreconditionRequired => PRECONDITION_REQUIRED,
             Error::Unavailable(_) | Error::NotReady(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
             Error::SearchBusy => SEARCH_BUSY,
+            Error::TransferBusy => TRANSFER_BUSY,
             Error::TimedOut(_) => TIMED_OUT,
             Error::Internal(_) => INTERNAL_ERROR,
             Error::Framework { problem, .. } => problem,
@@ -400,6 +413,7 @@ impl Error {
             | Error::NotSeenYet(_)
             | Error::Overtaken
             | Error::SearchBusy
+            | Error::TransferBusy
             | Error::TimedOut(_)
             | Error::Internal(_)
             | Error::Framework { .. } => (vec![], vec![], vec![]),

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{changes::Position, clock::Clock, search::Share, site::SiteSettings};
+use crate::{changes::Position, clock::Clock, search::Share, site::SiteSettings, transfer::http::Turns};
 
 /// What every handler may use. Nothing in it that is served changes: what does is in Postgres.
 pub struct State {
@@ -20,6 +20,7 @@ pub struct State {
     /// One permit for each connection that may be writing at a time.
     pub(crate) writers: Arc<Semaphore>,
     pub(crate) searches: Share,
+    pub(crate) transfers: Turns,
 }
 
 /// How answers are sent.
@@ -76,14 +77,15 @@ impl Origins {
 }
 
 impl State {
-    /// Writers get half of the pool (they wait for each other, at the head of the log above all), searches a third, and
-    /// reading is to go on meanwhile.
+    /// Writers get half of the pool (they wait for each other, at the head of the log above all), searches a third, imports
+    /// and exports a quarter, and reading is to go on meanwhile.
     #[must_use]
     pub fn new(database: PgPool, clock: Clock, http: HttpSettings, log_id: Uuid) -> Self {
         let connections = usize::try_from(database.options().get_max_connections()).unwrap_or(1);
         let writers = Arc::new(Semaphore::new((connections / 2).max(1)));
         let searches = Share::of((connections / 3).max(1));
-        State { database, clock, http, log_id, writers, searches }
+        let transfers = Turns::of((connections / 4).max(1));
+        State { database, clock, http, log_id, writers, searches, transfers }
     }
 
     /// A place in this database's log.

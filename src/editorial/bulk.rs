@@ -36,7 +36,8 @@ pub const PART: usize = 1_000;
 const MISTAKES_MAX: usize = 10_000;
 
 /// What an import does with what is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(as = ImportMode, rename_all = "lowercase")]
 pub enum Mode {
     /// Everything must be new.
     Create,
@@ -104,9 +105,8 @@ impl Deletion {
 }
 
 /// A slug that an entity had, and whether it was public under it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerSlug {
-    #[schema(example = "foundational-model")]
     pub slug: String,
     /// Whether it leads the anonymous on.
     pub public: bool,

@@ -1,7 +1,10 @@
 //! What every request and every answer goes through, in one place: the request's id, its bounds, `HEAD`, the deadline,
 //! panics, problems as bytes, CORS, and the log.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -18,7 +21,7 @@ use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
 use super::answer;
-use crate::{error::Error, state::State};
+use crate::{error::Error, state::State, transfer::http::IMPORT_SECONDS};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -47,9 +50,13 @@ pub async fn boundary(
         // Answered as the GET that it is; the connection leaves the body out and keeps its length.
         request.head_mut().method = Method::GET;
     }
-    let seconds = state.http.request_timeout.as_secs();
-    let outcome =
-        tokio::time::timeout(state.http.request_timeout, AssertUnwindSafe(next.call(request)).catch_unwind()).await;
+    // A file takes longer to come, and to be written, than any other request may.
+    let patience = match request.path() {
+        "/import" => Duration::from_secs(IMPORT_SECONDS),
+        _ => state.http.request_timeout,
+    };
+    let seconds = patience.as_secs();
+    let outcome = tokio::time::timeout(patience, AssertUnwindSafe(next.call(request)).catch_unwind()).await;
     let response = match outcome {
         Err(_) => Err(context.finish(&Error::TimedOut(seconds))),
         Ok(Err(panic)) => Err(context.finish(&Error::internal(panic_message(&*panic)))),
@@ -95,7 +102,8 @@ impl Context {
         let problem = error.problem(&self.path);
         let status = error.status_code();
         // Who asks for a position that is not there yet, or for more than searching's share, is answered: nothing is wrong.
-        if status.is_server_error() && !matches!(error, Error::NotSeenYet(_) | Error::SearchBusy) {
+        if status.is_server_error() && !matches!(error, Error::NotSeenYet(_) | Error::SearchBusy | Error::TransferBusy)
+        {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(request_id = %self.id, method = %self.method, path = %self.path, status = status.as_u16(), cause, "{error}");
         }
@@ -136,6 +144,7 @@ impl Context {
             | Error::NotSeenYet(_)
             | Error::Overtaken
             | Error::SearchBusy
+            | Error::TransferBusy
             | Error::TimedOut(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }

@@ -82,6 +82,16 @@ impl Query {
         })
     }
 
+    /// `true` or `false`; `false` where it is absent.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        let flag = self.take(name, |value| match value {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(("unknown_value", "Expected one of true, false.".into())),
+        });
+        flag.unwrap_or_default()
+    }
+
     /// The parameter's value as it is.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.take(name, |value| Ok(value.to_owned()))

@@ -42,6 +42,7 @@ pub const TAG_SEARCH: &str = "search";
 pub const TAG_SITE: &str = "site";
 pub const TAG_TOKENS: &str = "tokens";
 pub const TAG_TRASH: &str = "trash";
+pub const TAG_TRANSFER: &str = "transfer";
 pub const TAG_SERVICE: &str = "service";
 
 /// Takes each handler once: registers its route, and keeps its path and schemas for the description.
@@ -88,6 +89,7 @@ impl<'c> Routes<'c> {
         (name = "site", description = "What the site that shows the glossary passes on: its sitemap and its feed."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
         (name = "trash", description = "What was deleted, and can come back or go for good."),
+        (name = "transfer", description = "The glossary as a file, and files as the glossary."),
         (name = "service", description = "The service itself: its index, its state, its description."),
     )
 )]

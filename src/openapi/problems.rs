@@ -17,6 +17,7 @@ use crate::{
     error::{Conflict, Error, Fault, ProblemType},
     http::body::BODY_MAX_BYTES,
     tokens::{self, Role},
+    transfer::http::{IMPORT_MAX_BYTES, NDJSON},
 };
 
 /// Where examples of problems were seen.
@@ -107,6 +108,37 @@ impl IntoResponses for SearchErrors {
         )]));
         errors.push(Error::SearchBusy);
         read_problems("/search", errors)
+    }
+}
+
+/// What an import can answer beside `200`.
+pub struct ImportErrors;
+
+impl IntoResponses for ImportErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let unknown = "There is no category \"core-concept\"; did you mean \"core-concepts\"?";
+        let fault = Fault { line: Some(1), ..Fault::body("/document/category", "unknown_reference", unknown) };
+        let mut errors = token_errors(Role::Contributor);
+        errors.extend([
+            Error::BadRequest(vec![Fault::query("mode", "unknown_value", "Expected one of create, upsert, replace.")]),
+            Error::Refused { faults: vec![fault], conflicts: vec![] },
+            Error::ContentTooLarge(IMPORT_MAX_BYTES),
+            Error::UnsupportedMediaType { accepted: NDJSON },
+            Error::TransferBusy,
+        ]);
+        problems("/import", errors)
+    }
+}
+
+/// What an export can answer beside `200`.
+pub struct ExportErrors;
+
+impl IntoResponses for ExportErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let flag = Fault::query("revisions", "unknown_value", "Expected one of true, false.");
+        let mut errors = token_errors(Role::Viewer);
+        errors.extend([Error::BadRequest(vec![flag]), Error::TransferBusy]);
+        problems("/export", errors)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod check;
 pub mod command;
 pub mod export;
 pub mod export_yaml;
+pub mod http;
 pub mod import;
 pub mod ndjson;
 pub mod pages;

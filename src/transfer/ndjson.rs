@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read};
 
 use actix_web::web::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -24,56 +24,41 @@ pub const LINE_MAX_BYTES: usize = 1024 * 1024;
 const FORMER_SLUGS_MAX: usize = 10_000;
 
 /// An entity as an export has it: its document, and all that the service knows of it beside that.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct ExportedEntity {
     /// `term`, `category` or `company`; more may come.
-    #[schema(example = "term")]
     pub kind: String,
     pub id: Uuid,
     /// How often it was written, from 1.
-    #[schema(minimum = 1, example = 3)]
     pub version: i64,
-    #[schema(value_type = String, format = DateTime, example = "2026-11-02T09:30:00.000000Z")]
     pub created_at: Timestamp,
-    #[schema(value_type = String, format = DateTime, example = "2026-11-02T09:30:00.000000Z")]
     pub updated_at: Timestamp,
     /// When it first became public; null for drafts, and for categories, which are public from the beginning.
-    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-11-02T09:30:00.000000Z")]
     pub published_at: Option<Timestamp>,
     /// When it went into the trash; null for what is not there.
-    #[schema(required, value_type = Option<String>, format = DateTime, example = json!(null))]
     pub deleted_at: Option<Timestamp>,
     /// The slugs that it had before, in the order of the alphabet.
     pub former_slugs: Vec<FormerSlug>,
     /// A `TermDocument`, `CategoryDocument` or `CompanyDocument`, as `kind` says.
-    #[schema(value_type = Object)]
     pub document: Value,
 }
 
 /// A version of an entity as an export has it, where it is asked for.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct ExportedRevision {
     /// `revision`.
-    #[schema(example = "revision")]
     pub kind: String,
     pub id: Uuid,
     /// `term`, `category` or `company`; more may come.
-    #[schema(example = "term")]
     pub entity_kind: String,
     pub entity: Uuid,
-    #[schema(minimum = 1, example = 3)]
     pub version: i64,
     /// `created`, `updated`, `deleted` or `restored`; more may come.
-    #[schema(example = "updated")]
     pub what: String,
-    #[schema(example = "Ada")]
     pub author: String,
-    #[schema(required)]
     pub message: Option<String>,
-    #[schema(value_type = String, format = DateTime, example = "2026-11-02T09:30:00.000000Z")]
     pub at: Timestamp,
     /// The document as it was.
-    #[schema(value_type = Object)]
     pub document: Value,
 }
 
