@@ -26,6 +26,7 @@ mod members;
 mod model;
 mod plans;
 mod preconditions;
+mod samples;
 mod schema;
 mod search;
 mod serve;
