@@ -200,7 +200,8 @@ fn write_glossary(path: &Path, terms: usize) -> usize {
 /// What this process has computed so far: the rest of the time is Postgres'.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+    let fields: Vec<u64> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
     // In ticks, of which Linux has a hundred a second.
     fields.iter().sum::<u64>() as f64 / 100.0
 }

@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
-use termbase::{postgres::session, samples};
+use termbase::{editorial::Edit, postgres::session, samples, terms::TermStatus};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
