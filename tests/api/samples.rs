@@ -40,13 +40,13 @@ impl Encyclopaedia {
     fn relations(&self) -> HashMap<&str, BTreeSet<String>> {
         let mut relations: HashMap<&str, BTreeSet<String>> = HashMap::new();
         let slugs: HashMap<String, &str> =
-            self.terms.iter().map(|term| (slug(&term.slug).to_owned(), slug(&term.slug))).collect();
+            self.terms.iter().map(|term| (slug(term.slug.as_ref()).to_owned(), slug(term.slug.as_ref()))).collect();
         for term in &self.terms {
             for other in
                 [&term.related, &term.broader, &term.replaced_by].into_iter().flatten().map(Reference::to_string)
             {
-                relations.entry(slugs[&other]).or_default().insert(slug(&term.slug).to_owned());
-                relations.entry(slug(&term.slug)).or_default().insert(other);
+                relations.entry(slugs[&other]).or_default().insert(slug(term.slug.as_ref()).to_owned());
+                relations.entry(slug(term.slug.as_ref())).or_default().insert(other);
             }
         }
         relations
@@ -54,16 +54,16 @@ impl Encyclopaedia {
 
     /// The addresses of all that is there.
     fn addresses(&self) -> HashSet<String> {
-        let terms = self.terms.iter().map(|term| format!("/terms/{}", slug(&term.slug)));
-        let companies = self.companies.iter().map(|company| format!("/companies/{}", slug(&company.slug)));
-        let categories = self.categories.iter().map(|category| format!("/categories/{}", slug(&category.slug)));
+        let terms = self.terms.iter().map(|term| format!("/terms/{}", slug(term.slug.as_ref())));
+        let companies = self.companies.iter().map(|company| format!("/companies/{}", slug(company.slug.as_ref())));
+        let categories = self.categories.iter().map(|category| format!("/categories/{}", slug(category.slug.as_ref())));
         terms.chain(companies).chain(categories).collect()
     }
 }
 
 /// The files name each slug: links are written before names are settled.
-fn slug(slug: &Option<Slug>) -> &str {
-    slug.as_ref().expect("a sample without a slug").as_str()
+fn slug(slug: Option<&Slug>) -> &str {
+    slug.expect("a sample without a slug").as_str()
 }
 
 /// The paragraphs of a text, with lists, tables and headings as such.
@@ -123,7 +123,7 @@ fn the_encyclopaedia_is_large() {
     all.published().for_each(|term| *by_category.entry(term.category.to_string()).or_default() += 1);
     let lengths: Vec<usize> = all.published().map(|term| count_words(&term.body)).collect();
     let related = all.relations();
-    let relations: Vec<usize> = all.published().map(|term| related[slug(&term.slug)].len()).collect();
+    let relations: Vec<usize> = all.published().map(|term| related[slug(term.slug.as_ref())].len()).collect();
     println!("{published} published terms of {}, {categories} categories, {companies} companies", all.terms.len());
     by_category.iter().for_each(|(category, count)| println!("{count:5}  {category}"));
     println!("words a body: least {}, median {}", lengths.iter().min().unwrap(), median(lengths.clone()));
@@ -137,13 +137,13 @@ fn categories_are_of_two_levels_and_none_is_empty() {
         .categories
         .iter()
         .filter(|category| category.parent.is_none())
-        .map(|category| slug(&category.slug))
+        .map(|category| slug(category.slug.as_ref()))
         .collect();
     let lower: Vec<String> =
         all.categories.iter().filter_map(|category| category.parent.as_ref().map(Reference::to_string)).collect();
     assert!(!lower.is_empty() && lower.iter().all(|parent| tops.contains(parent.as_str())), "{lower:?}");
     for category in &all.categories {
-        let name = slug(&category.slug);
+        let name = slug(category.slug.as_ref());
         assert!(all.published().any(|term| term.category.to_string() == name), "{name} has no terms");
         assert!(!category.description.is_empty(), "{name} has no description");
     }
@@ -154,7 +154,7 @@ fn a_company_says_what_it_is_and_where_it_belongs() {
     let all = read();
     let known = all.addresses();
     for company in &all.companies {
-        let name = slug(&company.slug);
+        let name = slug(company.slug.as_ref());
         assert!(!company.description.is_empty() && company.website.is_some(), "{name} has no description or website");
         assert!(!company.categories.is_empty(), "{name} is in no category");
         let unknown = company.categories.iter().find(|category| !known.contains(&format!("/categories/{category}")));
@@ -167,7 +167,7 @@ fn a_published_term_has_all_that_an_article_needs() {
     let all = read();
     let relations = all.relations();
     for term in all.published() {
-        let name = slug(&term.slug);
+        let name = slug(term.slug.as_ref());
         let sentences = count_sentences(&term.definition);
         assert!(sentences <= 3, "{name}: a definition of {sentences} sentences");
         let paragraphs = paragraphs(&term.body).count();
@@ -183,7 +183,7 @@ fn every_link_and_reference_leads_somewhere() {
     let all = read();
     let known = all.addresses();
     for term in &all.terms {
-        let own = format!("/terms/{}", slug(&term.slug));
+        let own = format!("/terms/{}", slug(term.slug.as_ref()));
         let terms = [&term.related, &term.broader, &term.replaced_by]
             .into_iter()
             .flatten()
@@ -203,7 +203,7 @@ fn a_relation_stands_once() {
     let all = read();
     let mut seen = HashSet::new();
     for term in &all.terms {
-        let own = slug(&term.slug).to_owned();
+        let own = slug(term.slug.as_ref()).to_owned();
         for other in term.related.iter().chain(&term.broader).map(Reference::to_string) {
             let pair = if own < other { (own.clone(), other) } else { (other, own.clone()) };
             assert!(seen.insert(pair.clone()), "{pair:?} are related twice");
@@ -219,8 +219,8 @@ fn no_two_bodies_share_a_sentence() {
         let text = without_addresses(&term.body);
         for sentence in paragraphs(&text).flat_map(sentences).filter(|words| words.len() >= 5) {
             let said = sentence.join(" ");
-            if let Some(other) = seen.insert(sentence, slug(&term.slug)) {
-                panic!("{other} and {} both say: {said}", slug(&term.slug));
+            if let Some(other) = seen.insert(sentence, slug(term.slug.as_ref())) {
+                panic!("{other} and {} both say: {said}", slug(term.slug.as_ref()));
             }
         }
     }
