@@ -28,7 +28,7 @@ const AUTHOR: &str = "termbase samples";
 
 /// A sample file that can't be taken; a test reads them all.
 #[derive(Debug, thiserror::Error)]
-#[error("samples/{file}:{what}")]
+#[error("{file}:{what}")]
 pub struct SampleError {
     file: String,
     what: String,
@@ -39,21 +39,27 @@ pub struct SampleError {
 /// # Errors
 /// The first file that can't be read, with what is wrong in it.
 pub fn edits() -> Result<Vec<Edit>, SampleError> {
+    let text = |name: &str| Files::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned());
+    read(Files::iter().map(|name| (format!("samples/{name}"), text(&name).unwrap_or_default())))
+}
+
+/// Every document of files in the format of the samples, each given by its name and its text.
+///
+/// # Errors
+/// The first file that can't be read, with what is wrong in it.
+pub fn read(files: impl IntoIterator<Item = (String, String)>) -> Result<Vec<Edit>, SampleError> {
     let mut edits = Vec::new();
-    for file in Files::iter() {
-        let bytes = Files::get(&file).map(|file| file.data).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        edits.extend(read_file(&text).map_err(|what| SampleError { file: file.into_owned(), what })?);
+    for (file, text) in files {
+        edits.extend(read_file(&text).map_err(|what| SampleError { file, what })?);
     }
     Ok(edits)
 }
 
-/// Loads the samples, if nothing was ever written here.
+/// Loads these documents as the samples, if nothing was ever written here.
 ///
 /// # Errors
-/// A database that does not answer; samples that break a rule.
-pub async fn load(state: &State) -> Result<Option<(usize, Position)>, Error> {
-    let edits = edits().map_err(Error::internal)?;
+/// A database that does not answer; documents that break a rule.
+pub async fn load(state: &State, edits: Vec<Edit>) -> Result<Option<(usize, Position)>, Error> {
     let count = edits.len();
     let author = Author::program(AUTHOR);
     let (loaded, position) = editorial::write(state, &author, Some("The sample glossary"), async |write| {

@@ -324,7 +324,7 @@ async fn load_samples(state: &State) -> Result<bool, Error> {
     if sqlx::query_scalar!(r#"select exists(select from changes) as "any!""#).fetch_one(&state.database).await? {
         return Ok(false);
     }
-    let loaded = samples::load(state).await?;
+    let loaded = samples::load(state, samples::edits().map_err(Error::internal)?).await?;
     if let Some((count, _)) = loaded {
         say(&format!("loaded the sample glossary, {count} documents, in {:.1} s", began.elapsed().as_secs_f64()));
     }

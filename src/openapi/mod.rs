@@ -295,7 +295,7 @@ fn patterned(mut parameter: Parameter, pattern: &str) -> Parameter {
     parameter
 }
 
-/// Answers to the requests that the examples of the parameters make, on the samples. A test keeps them true.
+/// Answers to the requests that the examples of the parameters make, on the glossary of the tests. A test keeps them true.
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("read_term", include_str!("../../openapi/examples/read_term.json")),
     ("list_terms", include_str!("../../openapi/examples/list_terms.json")),

@@ -156,9 +156,9 @@ pub async fn import_glossary(
         let mut items = Items::default();
         let mut tell = |progress: Progress| items.hear(progress);
         let importing = async {
-            let message = intent.message.as_deref();
+            let (message, sources) = (intent.message.as_deref(), [source]);
             tokio::select! {
-                report = import::import(&shared, &intent.author, message, plan, &[source], &mut tell) => Some(report),
+                report = import::import(&shared, &intent.author, message, plan, &sources, &mut tell) => Some(report),
                 // Whoever asked has left: nothing of it is kept.
                 _ = gone => None,
             }

@@ -70,7 +70,7 @@ fn address(path: &str, operation: &Value) -> String {
     }
 }
 
-/// The samples after an hour of editing, so that there is a history, and something in the trash.
+/// The glossary of the tests after an hour of editing, so that there is a history, and something in the trash.
 async fn edited_samples() -> TestApp {
     let app = TestApp::with_samples().await;
     let token = app.token(Role::Editor).await;
@@ -181,7 +181,7 @@ async fn make_example_token(app: &TestApp) {
     sqlx::query(token).execute(app.pool()).await.unwrap();
 }
 
-/// The examples are answers of the real service on the samples.
+/// The examples are answers of the real service on the glossary of the tests.
 #[tokio::test]
 async fn the_examples_are_real_answers() {
     let (samples, edited) = (TestApp::with_samples().await, edited_samples().await);

@@ -11,7 +11,7 @@ use termbase::{
 };
 use uuid::Uuid;
 
-use crate::support::{TestApp, category, category_again, company, company_again, term, term_again};
+use crate::support::{TestApp, category, category_again, company, company_again, glossary, term, term_again};
 
 fn t(slug: &str) -> Value {
     json!({"slug": slug, "name": slug, "definition": "D.", "category": "c", "status": "published"})
@@ -88,9 +88,9 @@ async fn a_write_that_changes_nothing_makes_no_version() {
         .into_iter()
         .map(|row| (row.get(0), row.get(1)))
         .collect();
-    // The samples again, each for its own entity: references are slugs, stored ones are ids.
+    // The glossary again, each for its own entity: references are slugs, stored ones are ids.
     let mut again = Vec::new();
-    for edit in termbase::samples::edits().unwrap() {
+    for edit in glossary() {
         if let Edit::Term(_, document) = edit {
             let id =
                 ids.iter().find(|(_, slug)| Some(slug.as_str()) == document.slug.as_ref().map(Slug::as_str)).unwrap().0;

@@ -27,6 +27,7 @@ mod model;
 mod pages;
 mod plans;
 mod preconditions;
+mod samples;
 mod schema;
 mod search;
 mod serve;

@@ -57,6 +57,17 @@ pub fn cluster() -> &'static Cluster {
     })
 }
 
+/// Every document of the glossary that the tests work on, in `tests/glossary`. The product's own, in `samples`, is for its
+/// editors to change: no other test depends on what it says than those that read its files.
+pub fn glossary() -> Vec<Edit> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/glossary");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    // Ids count up in the order of the documents, and examples show ids.
+    files.sort();
+    let named = |path: PathBuf| (path.display().to_string(), std::fs::read_to_string(&path).unwrap());
+    samples::read(files.into_iter().map(named)).unwrap()
+}
+
 /// A number from the environment, for a longer run by hand.
 pub fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
@@ -72,7 +83,7 @@ pub fn options(database: &str) -> PgConnectOptions {
 }
 
 /// A clock that moves a second a look, and random bits that count: what one writer makes is the same in each run.
-/// An app's clock begins an hour after the one that the samples were loaded by: else their ids would come again.
+/// An app's clock begins an hour after the one that the glossary was loaded by: else their ids would come again.
 pub fn clock() -> Clock {
     clock_from(datetime!(2026-11-24 13:00 UTC))
 }
@@ -106,6 +117,7 @@ pub fn http_settings() -> HttpSettings {
 #[derive(Debug, Clone, Copy)]
 pub enum Content {
     Nothing,
+    /// The glossary of the tests, [`glossary`].
     Samples,
 }
 
@@ -180,10 +192,10 @@ async fn admin(statement: &str) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// A migrated database to copy, made once for what the migrations and the samples are now.
+/// A migrated database to copy, made once for what the migrations and the glossary are now.
 async fn template(content: Content) -> String {
     let migrations: Vec<_> = sqlx::migrate!().iter().map(|migration| migration.checksum.to_vec()).collect();
-    let stamp = fingerprint(format!("{:?}{migrations:?}", samples::edits().unwrap()).as_bytes());
+    let stamp = fingerprint(format!("{:?}{migrations:?}", glossary()).as_bytes());
     let name = match content {
         Content::Nothing => format!("template_{stamp:016x}_empty"),
         Content::Samples => format!("template_{stamp:016x}_samples"),
@@ -206,7 +218,7 @@ async fn template(content: Content) -> String {
             let log_id = postgres::log_id(&pool).await.unwrap();
             let clock = clock_from(datetime!(2026-11-24 12:00 UTC));
             let state = State::new(pool.clone(), clock, http_settings(), log_id);
-            samples::load(&state).await.unwrap();
+            samples::load(&state, glossary()).await.unwrap();
             pool.close().await;
         }
         admin(&format!("alter database {draft} rename to {name}")).await.unwrap();
@@ -239,7 +251,7 @@ impl TestApp {
         TestApp::start(Content::Nothing, http_settings()).await
     }
 
-    /// With the sample glossary.
+    /// With the glossary of the tests.
     pub async fn with_samples() -> Self {
         TestApp::start(Content::Samples, http_settings()).await
     }
