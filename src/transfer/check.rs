@@ -484,7 +484,7 @@ impl Glossary {
         let unread =
             if self.broken { "; references were not looked at, since a file can't be read to its end" } else { "" };
         format!(
-            "{} mistakes and {hints} hints in {} files with {} categories, {} companies and {} terms{unread}",
+            "mistakes: {}, hints: {hints}; files: {}, categories: {}, companies: {}, terms: {}{unread}",
             self.findings.len() - hints,
             self.files.len(),
             of_kind(Kind::Category),

@@ -87,6 +87,12 @@ impl File {
         File { documents: found, flaws, text, root }
     }
 
+    /// All that stands in the file, as JSON has it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        self.root.as_ref().map_or(Value::Null, Node::value)
+    }
+
     /// Where a fault of a document stands: at the value, at the key of an unknown member, or where the document begins
     /// if what the fault is about is not there.
     #[must_use]

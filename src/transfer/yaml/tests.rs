@@ -156,7 +156,7 @@ fn no_null(text: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_written_is_read_back(texts in prop::collection::vec(hostile(), 12)) {
@@ -198,7 +198,7 @@ proptest! {
             country: Some("NO".into()), founded_year: Some(1999), status: CompanyStatus::Draft, categories: vec![],
         };
         let written = [(Kind::Company, shown(Kind::Company, serde_json::to_value(&company).unwrap().as_object().unwrap()))];
-        assert_read_back(&super::companies(&[company]), &written);
+        assert_read_back(&companies(&[company]), &written);
     }
 }
 
@@ -233,8 +233,11 @@ fn a_sample_is_written_as_it_stands() {
             Some(category) => super::category(category, &terms),
             None => super::companies(&companies),
         };
-        let (_, after) = written.split_once('\n').unwrap();
-        let body = text.lines().skip_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n") + "\n";
-        assert_eq!(after, body, "{}", path.display());
+        // Where a long text is broken is the writer's own.
+        let words = |text: &str| {
+            let lines = text.lines().skip_while(|line| line.starts_with('#'));
+            lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(words(&written), words(&text), "{}", path.display());
     }
 }
