@@ -219,7 +219,7 @@ fn a_sample_is_written_as_it_stands() {
                     category = Some(<CategoryDocument<Uuid> as Entity>::respelled(
                         CategoryDocument::parse(&document).unwrap(),
                         &names,
-                    ))
+                    ));
                 }
                 Kind::Term => terms
                     .push(<TermDocument<Uuid> as Entity>::respelled(TermDocument::parse(&document).unwrap(), &names)),
