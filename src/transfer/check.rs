@@ -484,7 +484,7 @@ impl Glossary {
         let unread =
             if self.broken { "; references were not looked at, since a file can't be read to its end" } else { "" };
         format!(
-            "{} mistakes and {hints} hints in {} files with {} categories, {} companies and {} terms{unread}",
+            "mistakes: {}, hints: {hints}; files: {}, categories: {}, companies: {}, terms: {}{unread}",
             self.findings.len() - hints,
             self.files.len(),
             of_kind(Kind::Category),
@@ -530,13 +530,8 @@ fn links(body: &str) -> Vec<Link<'_>> {
         let Event::Start(Tag::Link { dest_url, .. }) = event else { return None };
         let text = body.get(span.clone())?;
         // A link by reference has its address elsewhere.
-        let (at, written) = match text.rfind(&*dest_url) {
-            Some(at) => (span.start + at, body.get(span.start + at..span.start + at + dest_url.len())?),
-            None => {
-                let at = body.rfind(&*dest_url)?;
-                (at, body.get(at..at + dest_url.len())?)
-            }
-        };
+        let at = text.rfind(&*dest_url).map(|at| span.start + at).or_else(|| body.rfind(&*dest_url))?;
+        let written = body.get(at..at + dest_url.len())?;
         let path = written.split(['#', '?']).next()?;
         let (kind, slug) = [Kind::Term, Kind::Category, Kind::Company].into_iter().find_map(|kind| {
             let slug = path.strip_prefix('/')?.strip_prefix(kind.plural())?.strip_prefix('/')?;

@@ -17,7 +17,7 @@ fn root() -> &'static Path {
 }
 
 /// Compares a committed file with what it should be; `UPDATE=1` rewrites it.
-fn assert_committed(path: &Path, now: &str) {
+pub fn assert_committed(path: &Path, now: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, now).unwrap();
     }

@@ -7,6 +7,7 @@
 )]
 
 mod categories;
+mod check;
 mod cluster;
 mod companies;
 mod compatibility;

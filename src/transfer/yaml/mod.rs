@@ -87,6 +87,12 @@ impl File {
         File { documents: found, flaws, text, root }
     }
 
+    /// All that stands in the file, as JSON has it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        self.root.as_ref().map_or(Value::Null, Node::value)
+    }
+
     /// Where a fault of a document stands: at the value, at the key of an unknown member, or where the document begins
     /// if what the fault is about is not there.
     #[must_use]
@@ -153,7 +159,7 @@ impl Reading<'_> {
             self.flaw(entry.key_at, format!("/{}", entry.key), "unknown_member", detail);
         }
         let category = root.entry("category").map(|entry| &entry.node).filter(|node| node.value() != Value::Null);
-        let slug = category.and_then(|category| {
+        let slug = category.map(|category| {
             self.document(Kind::Category, category, "/category".into(), None);
             self.slug(category, root)
         });
@@ -162,19 +168,17 @@ impl Reading<'_> {
     }
 
     /// What the terms of the file have as their category.
-    fn slug(&mut self, category: &Node, root: &Node) -> Option<Value> {
-        match category.entry("slug").map(|entry| entry.node.value()) {
-            Some(slug) if slug != Value::Null => Some(slug),
-            _ => {
-                if root.entry("terms").is_some() {
-                    let detail = "The member \"slug\" is missing; the terms of the file stand in the category by it.";
-                    self.flaw(category.at, "/category/slug", "required", detail);
-                }
-                // The one that it would get, so that the terms are not refused as well.
-                let name = category.entry("name").map(|entry| entry.node.value());
-                Some(json!(Slug::from_name(name.as_ref().and_then(Value::as_str).unwrap_or_default()).as_str()))
-            }
+    fn slug(&mut self, category: &Node, root: &Node) -> Value {
+        if let Some(slug) = category.entry("slug").map(|entry| entry.node.value()).filter(|slug| !slug.is_null()) {
+            return slug;
         }
+        if root.entry("terms").is_some() {
+            let detail = "The member \"slug\" is missing; the terms of the file stand in the category by it.";
+            self.flaw(category.at, "/category/slug", "required", detail);
+        }
+        // The one that it would get, so that the terms are not refused as well.
+        let name = category.entry("name").map(|entry| entry.node.value());
+        json!(Slug::from_name(name.as_ref().and_then(Value::as_str).unwrap_or_default()).as_str())
     }
 
     fn list(&mut self, root: &Node, member: &str, kind: Kind, category: Option<&Value>) {
@@ -227,5 +231,4 @@ pub fn file_name(category: &str) -> String {
 pub const COMPANIES: &str = "companies.yaml";
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails is to stop here")]
 mod tests;

@@ -114,10 +114,7 @@ pub fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
     options.emit_anchor_events = true;
     options.emit_unresolved_aliases = true;
     let mut reader = Reader { events: Parser::new_from_str_with_options(text, options), flaws: Vec::new() };
-    let root = match reader.stream() {
-        Ok(root) => root,
-        Err(End) => None,
-    };
+    let root = reader.stream().unwrap_or_default();
     (root, reader.flaws)
 }
 
@@ -264,14 +261,14 @@ impl<'t> Reader<'t> {
                 );
                 Ok(None)
             }
-            Event::Scalar(text, style, ..) => match self.scalar(&text, style, span, pointer) {
-                Value::String(key) => Ok(Some(key)),
-                _ => {
-                    let detail = "A member's name is a text; put it into quotes where it looks like something else.";
-                    self.flaw(span, pointer, "not_a_name", detail);
-                    Ok(None)
+            Event::Scalar(text, style, ..) => {
+                if let Value::String(key) = self.scalar(&text, style, span, pointer) {
+                    return Ok(Some(key));
                 }
-            },
+                let detail = "A member's name is a text; put it into quotes where it looks like something else.";
+                self.flaw(span, pointer, "not_a_name", detail);
+                Ok(None)
+            }
             other => {
                 // Read on behind it, with what is wrong in it left aside.
                 let known = self.flaws.len();
@@ -290,14 +287,11 @@ impl<'t> Reader<'t> {
         if style != ScalarStyle::Plain {
             return Value::String(text.to_owned());
         }
-        match plain(text) {
-            Some(value) => value,
-            None => {
-                let detail = format!("\"{text}\" is no number here; put it into quotes if it is a text.");
-                self.flaw(span, pointer, "not_a_number", detail);
-                Value::Null
-            }
-        }
+        plain(text).unwrap_or_else(|| {
+            let detail = format!("\"{text}\" is no number here; put it into quotes if it is a text.");
+            self.flaw(span, pointer, "not_a_number", detail);
+            Value::Null
+        })
     }
 }
 

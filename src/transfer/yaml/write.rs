@@ -1,5 +1,7 @@
 //! Documents as YAML that people read and git compares: each member in its place, what has its default left out.
 
+use std::fmt::Write as _;
+
 use super::tree::plain;
 use crate::{
     categories::CategoryDocument,
@@ -290,7 +292,10 @@ fn quoted(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             c if is_shown(c) => quoted.push(c),
-            c => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            // A string takes all that is written to it.
+            c => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+            }
         }
     }
     quoted.push('"');
