@@ -15,6 +15,8 @@ mod plan;
 mod purge;
 mod refusal;
 mod resolve;
+mod spill;
+mod staged;
 mod store;
 mod touch;
 pub mod trash;

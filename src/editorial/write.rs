@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::{
     Applied, Edit, Entity, Kind, Names, Row, Target, Touched, What,
-    bulk::{spill, spilled},
     claim::{claim_names, claim_slugs},
     count::{self, Counts},
     plan::{Batch, Change, refuse_in_use},
     refusal::{Refusal, cycle},
+    spill::{spill, spilled},
     store::{By, insert_changes, link},
     touch::{self, Asking},
 };

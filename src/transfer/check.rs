@@ -186,7 +186,7 @@ impl Glossary {
     }
 
     fn read_lines(&mut self, lines: &mut Lines<BufReader<File>>) -> std::io::Result<()> {
-        while let Some((number, line)) = lines.next()? {
+        while let Some((number, line)) = lines.next_line()? {
             let at = Mark { line: number, column: 1 };
             let line = line.map_err(|fault| vec![fault]).and_then(|line| ndjson::parse(0, number, line));
             match line {

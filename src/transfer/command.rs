@@ -220,16 +220,14 @@ async fn write_pages(state: &State, folder: &Path) -> Result<(), Box<dyn std::er
 async fn print(state: &State, revisions: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut export = export::Export::begin(state, revisions).await?;
     let mut out = std::io::stdout().lock();
-    let mut lines = 0;
     while let Some(part) = export.part().await? {
         match out.write_all(&part) {
             // Whoever reads has read enough: `head`, say.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             written => written?,
         }
-        lines += part.iter().filter(|byte| **byte == b'\n').count();
     }
     out.flush()?;
-    eprintln!("termbase: wrote {lines} lines, as they are at position {}", export.position);
+    eprintln!("termbase: wrote {} lines, as they are at position {}", export.lines, export.position);
     Ok(())
 }

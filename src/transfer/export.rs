@@ -24,6 +24,8 @@ pub struct Export {
     snapshot: Transaction<'static, Postgres>,
     /// The place in the log that it shows: what comes after it is in `/changes`.
     pub position: Position,
+    /// How many were written so far.
+    pub lines: usize,
     revisions: bool,
     next: Next,
 }
@@ -42,7 +44,7 @@ impl Export {
     pub async fn begin(state: &State, revisions: bool) -> Result<Self, Error> {
         let mut snapshot = postgres::snapshot(&state.database).await?;
         let position = state.position(postgres::position(&mut snapshot).await?);
-        Ok(Export { snapshot, position, revisions, next: Next::After(Kind::Category, String::new()) })
+        Ok(Export { snapshot, position, lines: 0, revisions, next: Next::After(Kind::Category, String::new()) })
     }
 
     /// The next part as NDJSON: categories, companies, then terms, each in the order of their slugs. `None` at the end.
@@ -66,7 +68,7 @@ impl Export {
     async fn lines<D: Entity>(&mut self, after: String, then: Kind) -> Result<Vec<u8>, Error> {
         let entities = self.entities::<D>(&after).await?;
         self.next = match entities.last() {
-            Some(last) => Next::After(D::KIND, last.slug.to_string()),
+            Some(last) => Next::After(D::KIND, last.slug.clone()),
             None if then == D::KIND => Next::End,
             None => Next::After(then, String::new()),
         };
@@ -87,8 +89,10 @@ impl Export {
                 document: entity.document,
             };
             write_line(&mut lines, &line)?;
+            self.lines += 1;
             for revision in revisions.remove(&entity.id).into_iter().flatten() {
                 write_line(&mut lines, &revision)?;
+                self.lines += 1;
             }
         }
         Ok(lines)

@@ -187,7 +187,7 @@ impl Reader {
     fn lines(&mut self) -> std::io::Result<Part> {
         let mut part = Part::default();
         while part.documents.len() < PART && part.revisions.len() < PART {
-            let Some((number, line)) = self.lines.next()? else {
+            let Some((number, line)) = self.lines.next_line()? else {
                 part.is_end = part.documents.is_empty() && part.revisions.is_empty();
                 break;
             };

@@ -183,6 +183,9 @@ fn former_slug(place: &mut Place<'_>, value: &Value) -> Option<FormerSlug> {
     Some(FormerSlug { slug: slug?.to_string(), public: public? })
 }
 
+/// A line with its number, from 1; or what is wrong with it as a line.
+pub type NumberedLine = (i64, Result<Vec<u8>, Fault>);
+
 /// Reads a file line by line; empty ones are passed over.
 pub struct Lines<R> {
     reader: R,
@@ -198,7 +201,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// A file that can't be read.
-    pub fn next(&mut self) -> std::io::Result<Option<(i64, Result<Vec<u8>, Fault>)>> {
+    pub fn next_line(&mut self) -> std::io::Result<Option<NumberedLine>> {
         loop {
             let mut line = Vec::new();
             let limit = u64::try_from(LINE_MAX_BYTES).unwrap_or(u64::MAX) + 1;

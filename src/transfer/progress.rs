@@ -47,15 +47,11 @@ impl Progress {
             bar.set_position(done);
         } else if self.said.elapsed() >= PAUSE {
             self.said = Instant::now();
+            let seconds = self.began.elapsed().as_secs().max(1);
             let percent = done.saturating_mul(100) / all.max(1);
-            let taken = self.began.elapsed();
-            let left = taken.mul_f64(all.saturating_sub(done) as f64 / done.max(1) as f64);
-            eprintln!(
-                "termbase: {}: {done} of {all} ({percent} %), {:.0} a second, {:.0} s left",
-                self.what,
-                done as f64 / taken.as_secs_f64().max(0.001),
-                left.as_secs_f64()
-            );
+            let left = all.saturating_sub(done).saturating_mul(seconds) / done.max(1);
+            let what = self.what;
+            eprintln!("termbase: {what}: {done} of {all} ({percent} %), {} a second, {left} s left", done / seconds);
         }
     }
 

@@ -121,7 +121,7 @@ fn the_encyclopaedia_is_large() {
     assert!(published >= 150 && companies >= 80 && categories >= 12, "{published}, {companies}, {categories}");
     let mut by_category: BTreeMap<String, usize> = BTreeMap::new();
     all.published().for_each(|term| *by_category.entry(term.category.to_string()).or_default() += 1);
-    let lengths: Vec<usize> = all.published().map(|term| count_words(&term.body)).collect();
+    let lengths: Vec<usize> = all.published().map(|term| count_words(term.body.as_str())).collect();
     let related = all.relations();
     let relations: Vec<usize> = all.published().map(|term| related[slug(term.slug.as_ref())].len()).collect();
     println!("{published} published terms of {}, {categories} categories, {companies} companies", all.terms.len());
@@ -170,7 +170,7 @@ fn a_published_term_has_all_that_an_article_needs() {
         let name = slug(term.slug.as_ref());
         let sentences = count_sentences(&term.definition);
         assert!(sentences <= 3, "{name}: a definition of {sentences} sentences");
-        let paragraphs = paragraphs(&term.body).count();
+        let paragraphs = paragraphs(term.body.as_str()).count();
         assert!(paragraphs >= 3, "{name}: a body of {paragraphs} paragraphs");
         assert!(term.sources.len() >= 2, "{name}: {} sources", term.sources.len());
         let relations = relations.get(name).map_or(0, BTreeSet::len);
@@ -189,7 +189,7 @@ fn every_link_and_reference_leads_somewhere() {
             .flatten()
             .map(|other| format!("/terms/{other}"));
         let companies = term.companies.iter().map(|company| format!("/companies/{company}"));
-        let links = addresses(&term.body).filter(|address| address.starts_with('/')).map(str::to_owned);
+        let links = addresses(term.body.as_str()).filter(|address| address.starts_with('/')).map(str::to_owned);
         for address in terms.chain(companies).chain(links) {
             assert!(known.contains(&address), "{own} leads to {address}, which is not there");
             assert_ne!(address, own, "a term that leads to itself");
@@ -216,7 +216,7 @@ fn no_two_bodies_share_a_sentence() {
     let all = read();
     let mut seen: HashMap<Vec<String>, &str> = HashMap::new();
     for term in &all.terms {
-        let text = without_addresses(&term.body);
+        let text = without_addresses(term.body.as_str());
         for sentence in paragraphs(&text).flat_map(sentences).filter(|words| words.len() >= 5) {
             let said = sentence.join(" ");
             if let Some(other) = seen.insert(sentence, slug(term.slug.as_ref())) {
