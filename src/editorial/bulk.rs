@@ -287,8 +287,7 @@ impl Write {
                 "create temporary table incoming (like incoming including defaults including indexes) on commit drop;
                  create temporary table incoming_revisions (like incoming_revisions including indexes) on commit drop;
                  create temporary table incoming_changes (like incoming_changes including identity including indexes)
-                     on commit drop;
-                 set local plan_cache_mode = force_custom_plan;",
+                     on commit drop;",
             )
             .execute(&mut *self.transaction)
             .await?;
