@@ -1,6 +1,6 @@
 //! What the slugs and ids in documents stand for: what is in the database, and what this write makes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -99,13 +99,37 @@ impl Names {
         conn: &mut PgConnection,
         documents: impl IntoIterator<Item = &D>,
     ) -> Result<Self, sqlx::Error> {
-        let mut references = BTreeSet::new();
+        let mut ids: BTreeMap<Kind, BTreeSet<Uuid>> = BTreeMap::new();
         for document in documents {
             document.referred(&mut |kind, id| {
-                references.insert((kind, Reference::Id(id)));
+                ids.entry(kind).or_default().insert(id);
             });
         }
-        Names::look_up(conn, &references).await
+        let mut of = |kind| ids.remove(&kind).unwrap_or_default().into_iter().collect::<Vec<Uuid>>();
+        let found = sqlx::query!(
+            r#"
+            select id as "id!", 'term' as "kind!", slug as "slug!", deleted_at is not null as "deleted!" from terms where id = any($1)
+            union all
+            select id, 'category', slug, deleted_at is not null from categories where id = any($2)
+            union all
+            select id, 'company', slug, deleted_at is not null from companies where id = any($3)
+            "#,
+            &of(Kind::Term),
+            &of(Kind::Category),
+            &of(Kind::Company)
+        )
+        .fetch_all(conn)
+        .await?;
+        let mut names = Names::default();
+        for row in found {
+            if let (Some(kind), Ok(slug)) = (Kind::parse(&row.kind), Slug::parse(&row.slug)) {
+                names.add(kind, &slug, row.id);
+                if row.deleted {
+                    names.deleted.insert(row.id);
+                }
+            }
+        }
+        Ok(names)
     }
 
     /// What this write makes or renames can be referred to as well.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
 use sqlx::{Postgres, Transaction};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ndjson::{ExportedEntity, ExportedRevision};
@@ -28,6 +28,8 @@ pub struct Export {
     pub lines: usize,
     revisions: bool,
     next: Next,
+    /// The part that is being made into lines.
+    ahead: Option<JoinHandle<Lines>>,
 }
 
 /// Where the next part begins: after this slug of this kind.
@@ -44,66 +46,53 @@ impl Export {
     pub async fn begin(state: &State, revisions: bool) -> Result<Self, Error> {
         let mut snapshot = postgres::snapshot(&state.database).await?;
         let position = state.position(postgres::position(&mut snapshot).await?);
-        Ok(Export { snapshot, position, lines: 0, revisions, next: Next::After(Kind::Category, String::new()) })
+        Ok(Export {
+            snapshot,
+            position,
+            lines: 0,
+            revisions,
+            next: Next::After(Kind::Category, String::new()),
+            ahead: None,
+        })
     }
 
-    /// The next part as NDJSON: categories, companies, then terms, each in the order of their slugs. `None` at the end.
+    /// The next part as NDJSON: categories, companies, then terms, each in the order of their slugs. `None` at the end. While
+    /// a part is made into lines, the one after it is read.
     ///
     /// # Errors
     /// A database that does not answer.
     pub async fn part(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let current = match self.ahead.take() {
+            Some(current) => Some(current),
+            None => self.read().await?,
+        };
+        let Some(current) = current else { return Ok(None) };
+        self.ahead = self.read().await?;
+        let (bytes, lines) = current.await.map_err(Error::internal)??;
+        self.lines += lines;
+        Ok(Some(bytes))
+    }
+
+    /// Reads the next part, if there is one, and lets lines be made of it.
+    async fn read(&mut self) -> Result<Option<JoinHandle<Lines>>, Error> {
         loop {
             let Next::After(kind, slug) = std::mem::replace(&mut self.next, Next::End) else { return Ok(None) };
-            let lines = match kind {
-                Kind::Category => self.lines::<CategoryDocument<Uuid>>(slug, Kind::Company).await?,
-                Kind::Company => self.lines::<CompanyDocument<Uuid>>(slug, Kind::Term).await?,
-                Kind::Term => self.lines::<TermDocument<Uuid>>(slug, Kind::Term).await?,
+            let making = match kind {
+                Kind::Category => self.entities::<CategoryDocument<Uuid>>(&slug, Kind::Company).await?,
+                Kind::Company => self.entities::<CompanyDocument<Uuid>>(&slug, Kind::Term).await?,
+                Kind::Term => self.entities::<TermDocument<Uuid>>(&slug, Kind::Term).await?,
             };
-            if !lines.is_empty() {
-                return Ok(Some(lines));
+            if making.is_some() {
+                return Ok(making);
             }
         }
     }
 
-    async fn lines<D: Entity>(&mut self, after: String, then: Kind) -> Result<Vec<u8>, Error> {
-        let entities = self.entities::<D>(&after).await?;
-        self.next = match entities.last() {
-            Some(last) => Next::After(D::KIND, last.slug.clone()),
-            None if then == D::KIND => Next::End,
-            None => Next::After(then, String::new()),
-        };
-        let ids: Vec<Uuid> = entities.iter().map(|entity| entity.id).collect();
-        let mut former = self.former_slugs(&ids).await?;
-        let mut revisions = if self.revisions { self.revisions(&ids).await? } else { HashMap::new() };
-        let mut lines = Vec::new();
-        for entity in entities {
-            let line = ExportedEntity {
-                kind: D::KIND.as_str().into(),
-                id: entity.id,
-                version: entity.version,
-                created_at: entity.created_at,
-                updated_at: entity.updated_at,
-                published_at: entity.published_at.filter(|_| D::KIND != Kind::Category),
-                deleted_at: entity.deleted_at,
-                former_slugs: former.remove(&entity.id).unwrap_or_default(),
-                document: entity.document,
-            };
-            write_line(&mut lines, &line)?;
-            self.lines += 1;
-            for revision in revisions.remove(&entity.id).into_iter().flatten() {
-                write_line(&mut lines, &revision)?;
-                self.lines += 1;
-            }
-        }
-        Ok(lines)
-    }
-
-    /// The next entities of a kind, the trash included.
-    async fn entities<D: Entity>(&mut self, after: &str) -> Result<Vec<Exported>, Error> {
-        let conn = &mut *self.snapshot;
+    /// The next entities of a kind, the trash included; after them come those of the kind `then`.
+    async fn entities<D: Entity>(&mut self, after: &str, then: Kind) -> Result<Option<JoinHandle<Lines>>, Error> {
         let rows = sqlx::query!(
             r#"
-            select id as "id!" from (
+            select id as "id!", slug as "slug!" from (
                 (select id, slug from terms where $1 = 'term' and slug > $2 order by slug limit $3)
                 union all
                 (select id, slug from categories where $1 = 'category' and slug > $2 order by slug limit $3)
@@ -115,13 +104,21 @@ impl Export {
             after,
             i64::try_from(PART).unwrap_or(i64::MAX)
         )
-        .fetch_all(&mut *conn)
+        .fetch_all(&mut *self.snapshot)
         .await?;
+        let Some(last) = rows.last() else {
+            self.next = if then == D::KIND { Next::End } else { Next::After(then, String::new()) };
+            return Ok(None);
+        };
+        self.next = Next::After(D::KIND, last.slug.clone());
         let ids: Vec<Uuid> = rows.into_iter().map(|row| row.id).collect();
-        let mut stored = D::load(&mut *conn, &ids).await?;
-        let names = Names::of_documents(conn, stored.values().map(|stored| &stored.document)).await?;
-        let exported = ids.into_iter().filter_map(|id| stored.remove(&id).map(|stored| (id, stored)));
-        exported.map(|(id, stored)| Exported::of(id, stored, &names)).collect()
+        let stored = D::load(&mut self.snapshot, &ids).await?;
+        let documents = stored.values().map(|stored| &stored.document);
+        let names = Names::of_documents(&mut self.snapshot, documents).await?;
+        let former = self.former_slugs(&ids).await?;
+        let revisions = if self.revisions { self.revisions(&ids).await? } else { HashMap::new() };
+        let part = Part { ids, stored, names, former, revisions };
+        Ok(Some(tokio::task::spawn_blocking(move || part.lines())))
     }
 
     async fn former_slugs(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<FormerSlug>>, Error> {
@@ -175,25 +172,42 @@ impl Export {
     }
 }
 
-/// An entity with its document as it is shown.
-struct Exported {
-    id: Uuid,
-    slug: String,
-    version: i64,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    published_at: Option<Timestamp>,
-    deleted_at: Option<Timestamp>,
-    document: Value,
+/// Lines, and how many they are.
+type Lines = Result<(Vec<u8>, usize), Error>;
+
+/// What was read, and is to be made into lines.
+struct Part<D> {
+    ids: Vec<Uuid>,
+    stored: HashMap<Uuid, Stored<D>>,
+    names: Names,
+    former: HashMap<Uuid, Vec<FormerSlug>>,
+    revisions: HashMap<Uuid, Vec<ExportedRevision>>,
 }
 
-impl Exported {
-    fn of<D: Entity>(id: Uuid, stored: Stored<D>, names: &Names) -> Result<Self, Error> {
-        let document = serde_json::to_value(stored.document.shown(names)).map_err(Error::internal)?;
-        let Stored { slug, document: _, version, revision_id: _, published_at, created_at, updated_at, deleted_at } =
-            stored;
-        let slug = slug.to_string();
-        Ok(Exported { id, slug, version, created_at, updated_at, published_at, deleted_at, document })
+impl<D: Entity> Part<D> {
+    fn lines(mut self) -> Lines {
+        let (mut lines, mut count) = (Vec::new(), 0);
+        for id in self.ids {
+            let Some(stored) = self.stored.remove(&id) else { continue };
+            let line = ExportedEntity {
+                kind: D::KIND.as_str().into(),
+                id,
+                version: stored.version,
+                created_at: stored.created_at,
+                updated_at: stored.updated_at,
+                published_at: stored.published_at.filter(|_| D::KIND != Kind::Category),
+                deleted_at: stored.deleted_at,
+                former_slugs: self.former.remove(&id).unwrap_or_default(),
+                document: serde_json::to_value(stored.document.shown(&self.names)).map_err(Error::internal)?,
+            };
+            write_line(&mut lines, &line)?;
+            count += 1;
+            for revision in self.revisions.remove(&id).into_iter().flatten() {
+                write_line(&mut lines, &revision)?;
+                count += 1;
+            }
+        }
+        Ok((lines, count))
     }
 }
 
