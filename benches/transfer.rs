@@ -4,6 +4,7 @@
 //! exports it, and copies the rows that came of it into empty tables with all their indexes, constraints and triggers.
 //! A number as argument makes it so many terms.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop here")]
+#![expect(clippy::cast_precision_loss, reason = "figures for a person")]
 
 mod stage;
 
@@ -45,7 +46,7 @@ async fn main() {
         if verbose {
             match progress {
                 import::Progress::Read { documents, .. } => {
-                    eprintln!("{:.1} read {documents}", began.elapsed().as_secs_f64())
+                    eprintln!("{:.1} read {documents}", began.elapsed().as_secs_f64());
                 }
                 import::Progress::Done(part) => eprintln!("{:.1} done {}", began.elapsed().as_secs_f64(), part.len()),
             }
