@@ -17,8 +17,9 @@ create table incoming (
     existing    boolean not null default false,
     slug        text    collate "C",
     name_key    text    collate "C",
-    -- Whether it will be public, in the trash.
+    -- Whether its document is one that is, or was, public.
     public      boolean not null,
+    -- Whether it will be in the trash; unknown where the record does not say, until what is there was looked at.
     deleted     boolean,
     document    text    not null,
     -- What an export says beside the document.

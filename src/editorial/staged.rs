@@ -128,7 +128,7 @@ pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes
     sqlx::query!(
         r#"
         insert into slug_history (kind, slug, entity, public)
-        select kind, slug, entity, public and not coalesce(deleted, false) from incoming where slug is not null
+        select kind, slug, entity, public from incoming where slug is not null
         on conflict do nothing
         "#
     )
@@ -188,17 +188,24 @@ pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes
     Ok(())
 }
 
-/// A name is unique among the live terms, and among the live categories; of those that this write brings, the first has it.
+/// A name is unique among the live terms, and among the live categories; of those that this write brings, who has it
+/// already keeps it, or the first gets it.
 pub(super) async fn claim_names(conn: &mut PgConnection, mistakes: &mut Mistakes) -> Result<(), sqlx::Error> {
     let taken = sqlx::query!(
         r#"
-        with claims as (
+        with named as (
+            select *, exists (select from terms t where kind = 'term' and t.id = entity and t.name_key = incoming.name_key)
+                   or exists (select from categories c where kind = 'category' and c.id = entity and c.name_key = incoming.name_key)
+                   as keeps
+              from incoming
+             where kind in ('term', 'category') and name_key is not null and not coalesce(deleted, false)
+        ),
+        claims as (
             select seq, file, line, kind, entity, name_key,
                    first_value(line) over names as first_line, first_value(file) over names as first_file,
                    row_number() over names as number
-              from incoming
-             where kind in ('term', 'category') and name_key is not null and not coalesce(deleted, false)
-            window names as (partition by kind, name_key order by seq)
+              from named
+            window names as (partition by kind, name_key order by keeps desc, seq)
         )
         select c.file as "file!", c.line as "line!", c.number as "number!", c.first_line as "first_line!",
                c.first_file <> c.file as "elsewhere!", coalesce(t.name, g.name) as name, coalesce(t.slug, g.slug) as slug

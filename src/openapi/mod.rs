@@ -29,6 +29,7 @@ use crate::{
         idempotency::IdempotencyKey,
         precondition::{IfMatch, IfNoneMatchAny},
     },
+    transfer::http::NDJSON,
 };
 
 mod form_3_0;
@@ -216,8 +217,8 @@ pub fn to_json(description: &impl Serialize) -> String {
 
 /// Headers that every answer of the glossary has.
 fn add_headers(response: &mut Response) {
-    // What is empty has no tag.
-    let tag = usize::from(response.content.is_empty());
+    // What is empty has no tag, nor has what is sent while it is read.
+    let tag = usize::from(response.content.is_empty() || response.content.contains_key(NDJSON));
     for (name, description, value) in [
         (
             "ETag",

@@ -130,7 +130,7 @@ pub struct ImportItem {
         ("dry_run" = Option<bool>, Query, description = "Whether only to say what would happen; `false` where it is absent."),
         edit::MessageParam,
     ),
-    request_body(content = String, content_type = "application/x-ndjson", description = "A JSON object a line, in UTF-8; a line has at most 1 MiB, all of them 256 MiB.", example = json!("{\"kind\": \"term\", \"document\": {\"name\": \"State Space Model\", \"definition\": \"A model that carries a state from each step of a sequence to the next.\", \"category\": \"core-concepts\"}}\n")),
+    request_body(content = String, content_type = "application/x-ndjson", description = "A JSON object a line, in UTF-8; a line has at most 1 MiB, all of them 256 MiB.", example = json!("{\"kind\": \"term\", \"document\": {\"name\": \"State Space Model\", \"definition\": \"A model that carries a state from each step of a sequence to the next.\", \"category\": \"core-concepts\", \"status\": \"published\"}}\n")),
     responses((status = 200, description = "What was done, or would be.", body = ImportReport), ImportErrors),
     security(("bearer" = ["contributor"]))
 )]

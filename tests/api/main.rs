@@ -37,6 +37,7 @@ mod site;
 mod support;
 mod terms;
 mod tokens;
+mod transfer;
 mod trash;
 mod writers;
 mod writing;

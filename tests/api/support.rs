@@ -305,8 +305,13 @@ impl TestApp {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        match body {
+            // Lines, for what takes NDJSON.
+            Some(Value::String(lines)) => {
+                request = request.header("content-type", "application/x-ndjson").body(lines.clone());
+            }
+            Some(body) => request = request.json(body),
+            None => {}
         }
         Answer::of(request.send().await.unwrap()).await
     }
