@@ -24,6 +24,7 @@
 //! | [`countries`] | the codes of ISO 3166-1 |
 //! | [`clock`] | time and randomness, which a test can hold still |
 //! | [`samples`] | the glossary that a first start loads |
+//! | [`transfer`] | in and out: files and streams of the whole glossary, their check and schema, the public pages as files |
 //! | [`tokens`] | who may do what: roles, authors, `/tokens`, `/me`, and `termbase token` |
 //! | [`telemetry`] | logs |
 //!

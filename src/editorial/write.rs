@@ -105,7 +105,7 @@ pub enum Ending {
 /// The same, where `edits` says whether they are kept; the position is of those that are.
 ///
 /// # Errors
-/// What [`write`] returns.
+/// What [`write()`] returns.
 pub async fn write_or_not<T>(
     state: &State,
     author: &Author,

@@ -67,6 +67,10 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Box<dyn std::erro
     for path in paths {
         let unreadable = |error| format!("{} can't be read: {error}", path.display());
         if !path.metadata().map_err(unreadable)?.is_dir() {
+            if !is_yaml(path) && extension(path) != "ndjson" {
+                let shown = path.display();
+                return Err(format!("{shown} is no file of a glossary: expected .yaml, .yml or .ndjson").into());
+            }
             files.push(path.clone());
             continue;
         }

@@ -134,7 +134,8 @@ fn say_mistakes(sources: &[Source], report: &Report) -> String {
         String::new()
     };
     let count = report.mistakes.list.len() + report.mistakes.more;
-    format!("nothing was imported: {count} mistakes{more}. Mend them, and import again.")
+    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+    format!("nothing was imported: {count} {mistakes}{more}. Mend them, and import again.")
 }
 
 /// What would become of each entity that something would become of, a line each.

@@ -126,7 +126,7 @@ pub struct ImportItem {
     operation_id = "import",
     tag = TAG_TRANSFER,
     params(
-        ("mode" = Option<Mode>, Query, description = "`create`: everything must be new. `upsert` (where it is absent): what is there is changed, a member that is absent stays as it is, a null one is cleared. `replace`: what is there gets the whole document, a member that is absent takes its default."),
+        ("mode" = inline(Option<Mode>), Query, description = "`create`: everything must be new. `upsert` (where it is absent): what is there is changed, a member that is absent stays as it is, a null one is cleared. `replace`: what is there gets the whole document, a member that is absent takes its default."),
         ("dry_run" = Option<bool>, Query, description = "Whether only to say what would happen; `false` where it is absent."),
         edit::MessageParam,
     ),

@@ -22,7 +22,7 @@ async fn import(app: &TestApp, query: &str, role: Role, lines: &str) -> Answer {
 }
 
 fn lines(records: &[Value]) -> String {
-    records.iter().map(|record| format!("{record}\n")).collect()
+    records.iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 fn of_term(document: &Value) -> Value {
@@ -160,7 +160,7 @@ async fn only_an_admin_sets_more_than_the_document() {
 /// A kind of mistake: makes a line with it, of its own for each number; `None` is a line that is right.
 type Plant = (&'static str, &'static str, fn(usize) -> String);
 
-fn planted(number: usize, with: Value) -> Value {
+fn planted(number: usize, with: &Value) -> Value {
     let mut document = json!({"slug": format!("planted-{number}"), "name": format!("Planted {number}"), "definition": "D.", "category": "training"});
     document.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
     of_term(&document)
@@ -169,34 +169,36 @@ fn planted(number: usize, with: Value) -> Value {
 const PLANTS: [Plant; 31] = [
     ("syntax", "", |_| "{\"kind\": \"term\"".into()),
     ("duplicate_member", "/document/name", |n| {
-        planted(n, json!({})).to_string().replace("\"name\"", "\"name\":\"A\",\"name\"")
+        planted(n, &json!({})).to_string().replace("\"name\"", "\"name\":\"A\",\"name\"")
     }),
-    ("null_byte", "/document/body", |n| planted(n, json!({"body": "a\u{0}b"})).to_string()),
+    ("null_byte", "/document/body", |n| planted(n, &json!({"body": "a\u{0}b"})).to_string()),
     ("required", "/kind", |_| json!({"document": {}}).to_string()),
     ("unknown_value", "/kind", |_| json!({"kind": "trem", "document": {}}).to_string()),
     ("required", "/document", |_| json!({"kind": "term"}).to_string()),
     ("wrong_type", "/document", |_| json!({"kind": "term", "document": 3}).to_string()),
     ("unknown_member", "/docment", |n| {
-        let mut l = planted(n, json!({}));
+        let mut l = planted(n, &json!({}));
         l["docment"] = json!(1);
         l.to_string()
     }),
-    ("unknown_member", "/defintion", |n| planted(n, json!({"defintion": "D."})).to_string()),
-    ("wrong_type", "/definition", |n| planted(n, json!({"definition": 3})).to_string()),
-    ("required", "/definition", |n| planted(n, json!({"definition": null})).to_string()),
-    ("too_long", "/definition", |n| planted(n, json!({"definition": "x".repeat(1001)})).to_string()),
-    ("surrounding_space", "/definition", |n| planted(n, json!({"definition": " x"})).to_string()),
-    ("control_character", "/definition", |n| planted(n, json!({"definition": "x\ny"})).to_string()),
-    ("unknown_reference", "/category", |n| planted(n, json!({"category": "trainig"})).to_string()),
-    ("unknown_reference", "/related/0", |n| planted(n, json!({"related": ["transfomer"]})).to_string()),
-    ("itself", "/broader", |n| planted(n, json!({"broader": [format!("planted-{n}")]})).to_string()),
-    ("duplicate", "/related/1", |n| planted(n, json!({"related": ["transformer", "transformer"]})).to_string()),
-    ("replacement_required", "/replaced_by", |n| planted(n, json!({"status": "deprecated"})).to_string()),
-    ("unknown_value", "/status", |n| planted(n, json!({"status": "publish"})).to_string()),
-    ("not_a_day", "/reviewed_on", |n| planted(n, json!({"reviewed_on": "2026-02-30"})).to_string()),
-    ("own_name", "/aliases/0/name", |n| planted(n, json!({"aliases": [{"name": format!("PLANTED {n}")}]})).to_string()),
+    ("unknown_member", "/defintion", |n| planted(n, &json!({"defintion": "D."})).to_string()),
+    ("wrong_type", "/definition", |n| planted(n, &json!({"definition": 3})).to_string()),
+    ("required", "/definition", |n| planted(n, &json!({"definition": null})).to_string()),
+    ("too_long", "/definition", |n| planted(n, &json!({"definition": "x".repeat(1001)})).to_string()),
+    ("surrounding_space", "/definition", |n| planted(n, &json!({"definition": " x"})).to_string()),
+    ("control_character", "/definition", |n| planted(n, &json!({"definition": "x\ny"})).to_string()),
+    ("unknown_reference", "/category", |n| planted(n, &json!({"category": "trainig"})).to_string()),
+    ("unknown_reference", "/related/0", |n| planted(n, &json!({"related": ["transfomer"]})).to_string()),
+    ("itself", "/broader", |n| planted(n, &json!({"broader": [format!("planted-{n}")]})).to_string()),
+    ("duplicate", "/related/1", |n| planted(n, &json!({"related": ["transformer", "transformer"]})).to_string()),
+    ("replacement_required", "/replaced_by", |n| planted(n, &json!({"status": "deprecated"})).to_string()),
+    ("unknown_value", "/status", |n| planted(n, &json!({"status": "publish"})).to_string()),
+    ("not_a_day", "/reviewed_on", |n| planted(n, &json!({"reviewed_on": "2026-02-30"})).to_string()),
+    ("own_name", "/aliases/0/name", |n| {
+        planted(n, &json!({"aliases": [{"name": format!("PLANTED {n}")}]})).to_string()
+    }),
     ("not_a_web_address", "/sources/0/url", |n| {
-        planted(n, json!({"sources": [{"title": "T", "url": "ftp://x"}]})).to_string()
+        planted(n, &json!({"sources": [{"title": "T", "url": "ftp://x"}]})).to_string()
     }),
     ("unknown_country", "/country", |n| {
         json!({"kind": "company", "document": {"slug": format!("planted-{n}"), "name": "P", "country": "UK"}})
@@ -206,19 +208,19 @@ const PLANTS: [Plant; 31] = [
         json!({"kind": "company", "document": {"slug": format!("planted-{n}"), "name": "P", "founded_year": 1}})
             .to_string()
     }),
-    ("name_taken", "/name", |n| planted(n, json!({"name": "Transformer"})).to_string()),
-    ("slug_taken", "/slug", |_| planted(0, json!({})).to_string()),
+    ("name_taken", "/name", |n| planted(n, &json!({"name": "Transformer"})).to_string()),
+    ("slug_taken", "/slug", |_| planted(0, &json!({})).to_string()),
     ("already_public", "/status", |n| {
         of_term(&json!({"slug": PUBLIC[n % PUBLIC.len()], "status": "draft"})).to_string()
     }),
-    ("cycle", "/broader", |n| planted(n, json!({"broader": [format!("loop-{n}")]})).to_string()),
+    ("cycle", "/broader", |n| planted(n, &json!({"broader": [format!("loop-{n}")]})).to_string()),
     ("not_an_id", "/id", |n| {
-        let mut l = planted(n, json!({}));
+        let mut l = planted(n, &json!({}));
         l["id"] = json!("x");
         l.to_string()
     }),
     ("not_a_time", "/created_at", |n| {
-        let mut l = planted(n, json!({}));
+        let mut l = planted(n, &json!({}));
         l["created_at"] = json!("yesterday");
         l.to_string()
     }),
@@ -247,7 +249,7 @@ const PUBLIC: [&str; 16] = [
 async fn each_of_five_hundred_mistakes_is_told_where_it_stands_and_nothing_else() {
     let app = TestApp::with_samples().await;
     let before = export(&app, "?revisions=true").await;
-    let mut file = format!("{}\n", planted(0, json!({})));
+    let mut file = format!("{}\n", planted(0, &json!({})));
     let mut expected: BTreeMap<(u64, String), String> = BTreeMap::new();
     let mut line = 1;
     for round in 0..16 {
@@ -256,13 +258,15 @@ async fn each_of_five_hundred_mistakes_is_told_where_it_stands_and_nothing_else(
             // One that is public is changed once.
             let number = if *code == "already_public" { round } else { number };
             line += 1;
-            file += &format!("{}\n", plant(number));
+            file += &plant(number);
+            file.push('\n');
             expected.insert((line, (*code).to_owned()), (*pointer).to_owned());
             if *code == "cycle" {
                 // The other half of the loop.
                 line += 1;
                 let other = json!({"slug": format!("loop-{number}"), "name": format!("Loop {number}"), "broader": [format!("planted-{number}")]});
-                file += &format!("{}\n", planted(number, other));
+                file += &planted(number, &other).to_string();
+                file.push('\n');
                 expected.insert((line, "cycle".into()), "/broader".into());
             }
         }
@@ -299,7 +303,7 @@ async fn counts_and_lists_are_right_after_a_large_import() {
     let many: Vec<Value> = (0..2_500)
         .map(|number| {
             let next = (number + 1) % 2_500;
-            planted(number, json!({"status": "published", "related": [format!("planted-{next}")]}))
+            planted(number, &json!({"status": "published", "related": [format!("planted-{next}")]}))
         })
         .collect();
     let report = import(&app, "?mode=create", Role::Editor, &lines(&many)).await;
