@@ -29,6 +29,7 @@ create table incoming (
     primary key (kind, seq),
     constraint incoming_is_a_pattern check (false) no inherit
 );
+create index incoming_entity on incoming (entity);
 
 create table incoming_revisions (
     seq      bigint      not null primary key,

@@ -332,9 +332,11 @@ impl Write {
         match stored.await {
             Ok(()) => {}
             // The database tells of one cycle; all of them are looked for.
-            Err(Error::Refused { .. }) => {
+            Err(refused @ Error::Refused { .. }) => {
                 sqlx::raw_sql("rollback to savepoint staged").execute(&mut *self.transaction).await?;
-                return staged::find_cycles(&mut self.transaction, mistakes).await;
+                staged::find_cycles(&mut self.transaction, mistakes).await?;
+                // A tree that is too deep, say: it was refused, whether its line is found or not.
+                return if mistakes.is_empty() { Err(refused) } else { Ok(()) };
             }
             Err(error) => return Err(error),
         }

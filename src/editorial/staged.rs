@@ -124,7 +124,7 @@ pub(super) async fn refuse_repeats(conn: &mut PgConnection, mistakes: &mut Mista
 }
 
 /// Gives the documents their slugs, former ones included; who has one keeps it.
-pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes) -> Result<(), sqlx::Error> {
+pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes) -> Result<(), Error> {
     sqlx::query!(
         r#"
         insert into slug_history (kind, slug, entity, public)
@@ -137,8 +137,11 @@ pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes
     sqlx::query!(
         r#"
         insert into slug_history (kind, slug, entity, public)
-        select i.kind, f.slug, i.entity, f.public
-          from incoming i cross join jsonb_to_recordset(i.record->'former_slugs') as f (slug text, public boolean)
+        select distinct on (kind, slug) kind, slug, entity, public
+          from (select i.kind, f.slug, i.entity, bool_or(f.public) as public, min(i.seq) as seq
+                  from incoming i cross join jsonb_to_recordset(i.record->'former_slugs') as f (slug text, public boolean)
+                 group by i.kind, f.slug, i.entity) f
+         order by kind, slug, seq
         on conflict (kind, slug) do update set public = true
          where slug_history.entity = excluded.entity and excluded.public and not slug_history.public
         "#
@@ -148,10 +151,10 @@ pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes
     let taken = sqlx::query!(
         r#"
         select i.file as "file!", i.line as "line!", i.slug as "slug!", null::bigint as place, h.entity as "holder!",
-               i.kind as "kind!"
+               i.kind as "kind!", not i.identified and not i.existing as "unmet!"
           from incoming i join slug_history h on h.kind = i.kind and h.slug = i.slug and h.entity <> i.entity
         union all
-        select i.file, i.line, f.former->>'slug', f.place - 1, h.entity, i.kind
+        select i.file, i.line, f.former->>'slug', f.place - 1, h.entity, i.kind, false
           from incoming i cross join jsonb_array_elements(i.record->'former_slugs') with ordinality as f (former, place)
           join slug_history h on h.kind = i.kind and h.slug = f.former->>'slug' and h.entity <> i.entity
         "#
@@ -161,14 +164,18 @@ pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes
     for row in taken {
         let holder = sqlx::query_scalar!(
             r#"
-            select coalesce((select name from terms where id = $1), (select name from categories where id = $1),
-                            (select name from companies where id = $1),
-                            (select 'line ' || line from incoming where kind = $2 and entity = $1 limit 1), '') as "name!"
+            select coalesce((select 'line ' || line from incoming where kind = $2 and entity = $1 limit 1),
+                            (select name from terms where id = $1), (select name from categories where id = $1),
+                            (select name from companies where id = $1), '') as "name!"
             "#,
             row.holder,
             row.kind
         );
         let holder = holder.fetch_one(&mut *conn).await?;
+        // Whoever had it before would have been recognised by it: somebody else has just made the same.
+        if row.unmet && !holder.starts_with("line ") {
+            return Err(Error::Overtaken);
+        }
         let pointer = row.place.map_or_else(|| "/slug".into(), |place| format!("/former_slugs/{place}"));
         let detail = format!("The slug \"{}\" belongs to \"{holder}\", now or formerly; choose another.", row.slug);
         mistakes.add(row.file, row.line, Fault::body(pointer, "slug_taken", detail));
@@ -235,7 +242,8 @@ pub(super) async fn claim_names(conn: &mut PgConnection, mistakes: &mut Mistakes
     sqlx::query!(
         r#"
         update terms t set name_key = t.id::text from incoming i
-         where i.kind = 'term' and i.existing and i.entity = t.id and i.name_key <> t.name_key and t.deleted_at is null
+         where i.kind = 'term' and i.existing and i.entity = t.id and t.deleted_at is null
+           and (i.name_key <> t.name_key or coalesce(i.deleted, false))
         "#
     )
     .execute(&mut *conn)
@@ -243,7 +251,8 @@ pub(super) async fn claim_names(conn: &mut PgConnection, mistakes: &mut Mistakes
     sqlx::query!(
         r#"
         update categories c set name_key = c.id::text from incoming i
-         where i.kind = 'category' and i.existing and i.entity = c.id and i.name_key <> c.name_key and c.deleted_at is null
+         where i.kind = 'category' and i.existing and i.entity = c.id and c.deleted_at is null
+           and (i.name_key <> c.name_key or coalesce(i.deleted, false))
         "#
     )
     .execute(conn)
@@ -310,12 +319,12 @@ pub(super) async fn take_in_revisions(conn: &mut PgConnection, mistakes: &mut Mi
     Ok(())
 }
 
-/// Every document whose links lead back to it, as far as slugs tell: what the database's own check would stop at.
+/// Every document whose links lead back to it: the database's own check stops at the first.
 pub(super) async fn find_cycles(conn: &mut PgConnection, mistakes: &mut Mistakes) -> Result<(), Error> {
     let found = sqlx::query!(
         r#"
         with recursive written as (
-            select i.file, i.line, i.entity, m.member, h.entity as other
+            select distinct i.file, i.line, i.entity, m.member, h.entity as other
               from incoming i
              cross join (values ('term', 'broader'), ('term', 'replaced_by'), ('category', 'parent')) as m (kind, member)
              cross join lateral jsonb_array_elements_text(
@@ -323,7 +332,11 @@ pub(super) async fn find_cycles(conn: &mut PgConnection, mistakes: &mut Mistakes
                  when 'array' then i.document::jsonb->m.member
                  when 'string' then jsonb_build_array(i.document::jsonb->m.member)
                  else '[]' end) as v (reference)
-              join slug_history h on h.kind = i.kind and h.slug = v.reference
+             cross join lateral (
+                 select s.entity from slug_history s where s.kind = i.kind and s.slug = v.reference
+                 union
+                 select s.entity from slug_history s
+                  where s.entity = case when v.reference ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v.reference::uuid end) h
              where i.kind = m.kind
         ),
         edges (member, owner, other) as (

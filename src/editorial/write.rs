@@ -135,6 +135,7 @@ fn is_collision(error: &Error) -> bool {
     match error {
         Error::Unavailable(cause) => is_collision_cause(cause),
         Error::Internal(cause) => is_collision_cause(&**cause),
+        Error::Overtaken => true,
         _ => false,
     }
 }

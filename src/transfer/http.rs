@@ -144,8 +144,9 @@ pub async fn import_glossary(
     let mode = query.choice::<Mode>("mode").unwrap_or(Mode::Upsert);
     let dry_run = query.flag("dry_run");
     let intent = edit::Intent::read(author, query, IfMatch::Absent)?;
-    let turn = state.transfers.take()?;
+    // Before its turn: whoever sends slowly keeps nobody else waiting.
     let file = upload.save().await?;
+    let turn = state.transfers.take()?;
     let (alive, gone) = oneshot::channel::<()>();
     let plan = Plan { mode, dry_run };
     let shared = state.clone();
@@ -274,7 +275,9 @@ impl Upload {
     async fn save(mut self) -> Result<std::fs::File, Error> {
         let mut file = tempfile::tempfile().map_err(Error::internal)?;
         let mut bytes = 0;
-        while let Some(chunk) = self.payload.next().await {
+        loop {
+            let waited = tokio::time::timeout(SILENCE, self.payload.next()).await;
+            let Some(chunk) = waited.map_err(|_silent| Error::TimedOut(SILENCE.as_secs()))? else { break };
             let chunk = chunk.map_err(|error| {
                 let detail = format!("The body did not come to its end ({error}): send all of it.");
                 Error::BadRequest(vec![Fault::body("", "syntax", detail)])
@@ -339,6 +342,8 @@ pub async fn export_glossary(state: Data<State>, _: Viewer, mut query: Query) ->
     Ok(response.body(Parts(parts)))
 }
 
+/// How long an upload may stand still.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long a client may take for a part.
 const PATIENCE: Duration = Duration::from_secs(30);
 

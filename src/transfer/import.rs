@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+use serde_json::Value;
+
 use super::{
     ndjson::{self, Line, Lines},
     yaml,
@@ -203,7 +205,9 @@ impl Reader {
 
     /// A file for people is read at once: it is one that an editor can open.
     fn whole(&mut self) -> std::io::Result<Part> {
-        let (documents, mistakes) = yaml::read(self.file, &self.lines.rest(YAML_MAX_BYTES)?);
+        let (mut documents, mistakes) = yaml::read(self.file, &self.lines.rest(YAML_MAX_BYTES)?);
+        // Postgres takes no null byte, and each is among the mistakes.
+        documents.retain(|incoming| !Value::Object(incoming.document.clone()).to_string().contains("\\u0000"));
         let is_end = documents.is_empty();
         Ok(Part { documents, revisions: Vec::new(), mistakes, is_end })
     }

@@ -319,3 +319,48 @@ async fn counts_and_lists_are_right_after_a_large_import() {
     let again = import(&app, "?mode=create", Role::Editor, &lines(&many)).await.problem(422, "invalid_document");
     assert_eq!(again["errors"][0]["code"], "exists");
 }
+
+#[tokio::test]
+async fn what_the_database_refuses_is_refused_whole() {
+    let app = with_depths().await;
+    let before = export(&app, "").await;
+    let deep = json!({"kind": "category", "document": {"slug": "level-20", "name": "Level 20", "parent": "level-19"}});
+    let other = of_term(&json!({"slug": "unrelated", "name": "Unrelated", "definition": "D.", "category": "level-0"}));
+    let problem = import(&app, "", Role::Admin, &lines(&[deep, other])).await.problem(422, "invalid_document");
+    assert_eq!(problem["errors"][0]["code"], "too_deep");
+    let ids = ["01a20c78-4513-7096-a7ca-781f7eec5971", "01a20c78-4513-7096-a7ca-781f7eec5972"];
+    let term = |own: usize, other: usize| {
+        json!({"kind": "term", "id": ids[own], "document": {"slug": format!("loop-{own}"), "name": format!("Loop {own}"),
+               "definition": "D.", "category": "level-0", "broader": [ids[other]]}})
+    };
+    let problem =
+        import(&app, "", Role::Admin, &lines(&[term(0, 1), term(1, 0)])).await.problem(422, "invalid_document");
+    assert_eq!((&problem["errors"][0]["code"], problem["errors"].as_array().unwrap().len()), (&json!("cycle"), 2));
+    assert_eq!(export(&app, "").await, before);
+    let editor = app.token(Role::Editor).await;
+    let made = json!({"slug": "unrelated", "name": "Unrelated", "definition": "D.", "category": "level-0"});
+    assert_eq!(app.send(Method::POST, "/terms", Some(&editor), Some(&made), &[]).await.status, 201);
+}
+
+/// As deep a tree as there may be.
+async fn with_depths() -> TestApp {
+    let app = TestApp::empty().await;
+    let level = |number: usize| {
+        let parent = number.checked_sub(1).map(|above| format!("level-{above}"));
+        category(&json!({"slug": format!("level-{number}"), "name": format!("Level {number}"), "parent": parent}))
+    };
+    app.write((0..20).map(level).collect()).await.unwrap();
+    app
+}
+
+#[tokio::test]
+async fn a_name_that_a_later_line_deletes_is_free() {
+    let app = TestApp::with_samples().await;
+    let whole = export(&app, "").await;
+    let old = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut old = old.into_iter().find(|record| record["document"]["slug"] == "embedding").unwrap();
+    old["deleted_at"] = json!("2026-11-24T12:00:00Z");
+    let new = of_term(&json!({"slug": "embedding-2", "name": "Embedding", "definition": "D.", "category": "training"}));
+    let report = import(&app, "", Role::Admin, &lines(&[new, old])).await;
+    assert_eq!(report.status, 200, "{:?}", report.json()["errors"]);
+}
