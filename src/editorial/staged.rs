@@ -213,15 +213,20 @@ pub(super) async fn claim_names(conn: &mut PgConnection, mistakes: &mut Mistakes
                    row_number() over names as number
               from named
             window names as (partition by kind, name_key order by keeps desc, seq)
+        ),
+        holders as (
+            select 'term' as kind, t.name_key, t.name, t.slug from terms t
+             where t.deleted_at is null and t.name_key in (select name_key from named where kind = 'term')
+               and t.id not in (select entity from incoming where kind = 'term')
+            union all
+            select 'category', c.name_key, c.name, c.slug from categories c
+             where c.deleted_at is null and c.name_key in (select name_key from named where kind = 'category')
+               and c.id not in (select entity from incoming where kind = 'category')
         )
         select c.file as "file!", c.line as "line!", c.number as "number!", c.first_line as "first_line!",
-               c.first_file <> c.file as "elsewhere!", coalesce(t.name, g.name) as name, coalesce(t.slug, g.slug) as slug
-          from claims c
-          left join terms t on c.kind = 'term' and t.name_key = c.name_key and t.deleted_at is null
-               and not exists (select from incoming i where i.kind = 'term' and i.entity = t.id)
-          left join categories g on c.kind = 'category' and g.name_key = c.name_key and g.deleted_at is null
-               and not exists (select from incoming i where i.kind = 'category' and i.entity = g.id)
-         where c.number > 1 or t.id is not null or g.id is not null
+               c.first_file <> c.file as "elsewhere!", h.name as "name?", h.slug as "slug?"
+          from claims c left join holders h on h.kind = c.kind and h.name_key = c.name_key
+         where c.number > 1 or h.name is not null
         "#
     )
     .fetch_all(&mut *conn)
