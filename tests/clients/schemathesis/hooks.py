@@ -1,5 +1,6 @@
 """Which refusals of data that the schema allows are right: those by a rule that no schema says."""
 
+import json
 import re
 
 import schemathesis
@@ -25,6 +26,14 @@ SAID = {
 POSITION = re.compile(r"[0-9a-f]{32}-(0|[1-9][0-9]{0,17})")
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    """Text as it is; what else the tool thinks of, as one line of JSON."""
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else json.dumps(value)).encode("utf-8", "replace")
+
+
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
     """Whether the failure counts."""
@@ -37,5 +46,9 @@ def filter_failure(context, failure, case, response):
     after = (case.headers or {}).get("Termbase-After")
     if after is not None and not POSITION.fullmatch(str(after)):
         return False
-    codes = {fault["code"] for fault in response.json()["errors"]}
+    faults = response.json()["errors"]
+    # What the lines of an import hold is told in words: to the schema they are text.
+    if case.path == "/import" and all(fault["in"] == "body" for fault in faults):
+        return False
+    codes = {fault["code"] for fault in faults}
     return bool(codes & SAID)
