@@ -5,6 +5,8 @@
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi as Description;
 
+use crate::transfer::http::NDJSON;
+
 type Object = Map<String, Value>;
 
 /// The 3.0 form of a description in 3.1.
@@ -20,6 +22,7 @@ pub fn as_3_0(description: &Description) -> Value {
         license.insert("url".into(), json!(format!("https://spdx.org/licenses/{identifier}.html")));
     }
     translate(&mut description);
+    bytes_for_lines(&mut description);
     description
 }
 
@@ -42,6 +45,17 @@ fn translate(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(translate),
         _ => {}
+    }
+}
+
+/// Generators of 3.0 know no NDJSON; bytes are taken for it as well.
+fn bytes_for_lines(description: &mut Value) {
+    let content = description.pointer_mut("/paths/~1import/post/requestBody/content").and_then(Value::as_object_mut);
+    if let Some(content) = content
+        && content.remove(NDJSON).is_some()
+    {
+        let bytes = json!({ "schema": { "type": "string", "format": "binary" } });
+        content.insert("application/octet-stream".into(), bytes);
     }
 }
 

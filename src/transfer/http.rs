@@ -263,7 +263,7 @@ fn check(request: &HttpRequest) -> Result<(), Error> {
     }
     let kind = request.mime_type().ok().flatten();
     let known = kind.is_some_and(|kind| {
-        [NDJSON, "application/ndjson"].contains(&kind.essence_str())
+        [NDJSON, "application/ndjson", "application/octet-stream"].contains(&kind.essence_str())
             && kind.params().all(|(name, value)| name != "charset" || value == "utf-8")
     });
     let plain = !headers.contains_key(header::CONTENT_ENCODING);
