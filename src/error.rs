@@ -167,6 +167,9 @@ impl Fault {
     }
 }
 
+/// As many faults as an answer may list.
+pub const FAULTS_MAX: usize = 1000;
+
 /// What stands in the way of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Conflict {

@@ -313,7 +313,9 @@ impl Write {
         let conn = &mut *self.transaction;
         sqlx::raw_sql("analyze incoming; analyze incoming_revisions").execute(&mut *conn).await?;
         staged::identify(&mut *conn).await?;
-        staged::lock(&mut *conn).await?;
+        staged::lock::<Category>(&mut *conn).await?;
+        staged::lock::<Company>(&mut *conn).await?;
+        staged::lock::<Term>(&mut *conn).await?;
         staged::complete(&mut *conn).await?;
         staged::refuse_repeats(&mut *conn, mistakes).await?;
         staged::claim_slugs(&mut *conn, mistakes).await?;

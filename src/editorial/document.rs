@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::{Day, Timestamp},
-    error::Fault,
+    error::{FAULTS_MAX, Fault},
     http::slug::Slug,
     markdown::Body,
     names::Name,
@@ -43,8 +43,6 @@ pub fn document<D>(value: &Value, read: impl FnOnce(Place<'_>, &Value) -> Option
     }
 }
 
-/// As many faults as an answer may list.
-const FAULTS_MAX: usize = 1000;
 /// How many characters of a pointer are shown: a member may be called anything.
 const POINTER_MAX: usize = 300;
 

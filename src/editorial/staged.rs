@@ -2,8 +2,12 @@
 //! the slug, who has the name, and what leads back to itself.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::bulk::Mistakes;
+use super::{
+    Entity,
+    bulk::{Mistakes, PART},
+};
 use crate::error::{Error, Fault};
 
 /// Which of the documents are of entities that are there: by their id, or by a slug of the day or a former one.
@@ -28,40 +32,21 @@ pub(super) async fn identify(conn: &mut PgConnection) -> Result<(), sqlx::Error>
     Ok(())
 }
 
-/// Locks what is there, in the order of the ids.
-pub(super) async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let existing = sqlx::query_scalar!(r#"select exists(select from incoming where existing) as "existing!""#);
-    if !existing.fetch_one(&mut *conn).await? {
-        return Ok(());
+/// Locks what is there of a kind, in the order of the ids.
+pub(super) async fn lock<D: Entity>(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut after = Uuid::nil();
+    loop {
+        let ids = sqlx::query_scalar!(
+            "select entity from incoming where kind = $1 and existing and entity > $2 order by entity limit $3",
+            D::KIND.as_str(),
+            after,
+            i64::try_from(PART).unwrap_or(i64::MAX)
+        );
+        let ids = ids.fetch_all(&mut *conn).await?;
+        let Some(last) = ids.last() else { return Ok(()) };
+        after = *last;
+        D::lock(&mut *conn, &ids).await?;
     }
-    sqlx::query!(
-        r#"
-        select count(*) as "count!" from (
-            select c.id from categories c where c.id in (select entity from incoming where kind = 'category' and existing)
-             order by c.id for no key update) locked
-        "#
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    sqlx::query!(
-        r#"
-        select count(*) as "count!" from (
-            select k.id from companies k where k.id in (select entity from incoming where kind = 'company' and existing)
-             order by k.id for no key update) locked
-        "#
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    sqlx::query!(
-        r#"
-        select count(*) as "count!" from (
-            select t.id from terms t where t.id in (select entity from incoming where kind = 'term' and existing)
-             order by t.id for no key update) locked
-        "#
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(())
 }
 
 /// What the documents leave as it is: slug, name, and whether it is in the trash.
@@ -150,32 +135,33 @@ pub(super) async fn claim_slugs(conn: &mut PgConnection, mistakes: &mut Mistakes
     .await?;
     let taken = sqlx::query!(
         r#"
-        select i.file as "file!", i.line as "line!", i.slug as "slug!", null::bigint as place, h.entity as "holder!",
-               i.kind as "kind!", not i.identified and not i.existing as "unmet!"
-          from incoming i join slug_history h on h.kind = i.kind and h.slug = i.slug and h.entity <> i.entity
-        union all
-        select i.file, i.line, f.former->>'slug', f.place - 1, h.entity, i.kind, false
-          from incoming i cross join jsonb_array_elements(i.record->'former_slugs') with ordinality as f (former, place)
-          join slug_history h on h.kind = i.kind and h.slug = f.former->>'slug' and h.entity <> i.entity
+        with taken as (
+            select i.kind, i.seq, i.file, i.line, i.slug, null::bigint as place, h.entity,
+                   not i.identified and not i.existing as unmet
+              from incoming i join slug_history h on h.kind = i.kind and h.slug = i.slug and h.entity <> i.entity
+            union all
+            select i.kind, i.seq, i.file, i.line, f.former->>'slug', f.place - 1, h.entity, false
+              from incoming i cross join jsonb_array_elements(i.record->'former_slugs') with ordinality as f (former, place)
+              join slug_history h on h.kind = i.kind and h.slug = f.former->>'slug' and h.entity <> i.entity
+        )
+        select t.file as "file!", t.line as "line!", t.slug as "slug!", t.place, t.unmet as "unmet!", o.line as "holder_line?",
+               coalesce(e.name, c.name, k.name, '') as "holder!"
+          from taken t
+          left join incoming o on o.kind = t.kind and o.entity = t.entity
+          left join terms e on t.kind = 'term' and e.id = t.entity
+          left join categories c on t.kind = 'category' and c.id = t.entity
+          left join companies k on t.kind = 'company' and k.id = t.entity
+         order by t.seq
         "#
     )
     .fetch_all(&mut *conn)
     .await?;
     for row in taken {
-        let holder = sqlx::query_scalar!(
-            r#"
-            select coalesce((select 'line ' || line from incoming where kind = $2 and entity = $1 limit 1),
-                            (select name from terms where id = $1), (select name from categories where id = $1),
-                            (select name from companies where id = $1), '') as "name!"
-            "#,
-            row.holder,
-            row.kind
-        );
-        let holder = holder.fetch_one(&mut *conn).await?;
         // Whoever had it before would have been recognised by it: somebody else has just made the same.
-        if row.unmet && !holder.starts_with("line ") {
+        if row.unmet && row.holder_line.is_none() {
             return Err(Error::Overtaken);
         }
+        let holder = row.holder_line.map_or(row.holder, |line| format!("line {line}"));
         let pointer = row.place.map_or_else(|| "/slug".into(), |place| format!("/former_slugs/{place}"));
         let detail = format!("The slug \"{}\" belongs to \"{holder}\", now or formerly; choose another.", row.slug);
         mistakes.add(row.file, row.line, Fault::body(pointer, "slug_taken", detail));

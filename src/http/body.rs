@@ -16,7 +16,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, FAULTS_MAX, Fault};
 
 /// The largest body that is read.
 pub const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -26,8 +26,6 @@ const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_OR_MERGE_PATCH: &str = "application/merge-patch+json, application/json";
 
-/// As many faults as an answer may list.
-const FAULTS_MAX: usize = 1000;
 /// A long name with a thousand faults below it would make an answer of a thousand times its length.
 const POINTERS_MAX_BYTES: usize = 64 * 1024;
 

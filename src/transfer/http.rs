@@ -25,7 +25,7 @@ use super::{
 use crate::{
     changes::{Keys, Seen},
     editorial::{Kind, Mistake, Mode, Outcome, What, edit},
-    error::{Error, Fault},
+    error::{Error, FAULTS_MAX, Fault},
     http::{
         answer::{Answer, TERMBASE_POSITION},
         auth::{Contributor, Viewer},
@@ -44,8 +44,6 @@ pub const IMPORT_MAX_BYTES: usize = 256 * 1024 * 1024;
 pub const IMPORT_SECONDS: u64 = 900;
 /// How many entities an answer names one by one.
 const ITEMS_MAX: usize = 1_000;
-/// How many mistakes an answer may list.
-const FAULTS_MAX: usize = 1_000;
 /// How many parts of an export wait for a slow client.
 const PARTS_AHEAD: usize = 2;
 

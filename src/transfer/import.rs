@@ -149,7 +149,9 @@ async fn stage(
                 break;
             }
             reading = read(reader);
-            write.stage(documents, &part.documents).await?;
+            if !part.documents.is_empty() {
+                write.stage(documents, &part.documents).await?;
+            }
             if !part.revisions.is_empty() {
                 write.stage_revisions(revisions, &part.revisions).await?;
             }
@@ -188,9 +190,9 @@ impl Reader {
 
     fn lines(&mut self) -> std::io::Result<Part> {
         let mut part = Part::default();
-        while part.documents.len() < PART && part.revisions.len() < PART {
+        while [part.documents.len(), part.revisions.len(), part.mistakes.len()].iter().all(|count| *count < PART) {
             let Some((number, line)) = self.lines.next_line()? else {
-                part.is_end = part.documents.is_empty() && part.revisions.is_empty();
+                part.is_end = part.documents.is_empty() && part.revisions.is_empty() && part.mistakes.is_empty();
                 break;
             };
             let parsed = line.map_err(|fault| vec![fault]).and_then(|line| ndjson::parse(self.file, number, line));
