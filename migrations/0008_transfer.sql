@@ -72,3 +72,8 @@ alter table term_relations alter constraint term_relations_other_fkey deferrable
 -- each step, and again for each part of the write.
 alter function refuse_relation_cycle() set enable_hashjoin = off;
 alter function refuse_relation_cycle() set enable_mergejoin = off;
+
+-- The closest slugs have an index that serves nothing else: trigrams can answer `slug = any (…)` too, which Postgres took for
+-- cheap with some thousand slugs, and which read long lists for each.
+drop index slug_history_closest;
+create index slug_history_closest on slug_history using gin ((slug || '') gin_trgm_ops);

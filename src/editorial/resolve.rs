@@ -14,6 +14,9 @@ use crate::{error::Fault, http::slug::Slug};
 /// A file with thousands of dead references needs a few hints, not thousands of searches.
 const CLOSEST_MAX: usize = 100;
 
+/// Ids by the kind of their entities.
+type Entities = BTreeMap<Kind, BTreeSet<Uuid>>;
+
 /// Entities by the names that documents use for them.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -39,55 +42,46 @@ impl Names {
         if references.is_empty() {
             return Ok(Names::default());
         }
-        let (mut kinds, mut slugs, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for (kind, reference) in references {
-            kinds.push(kind.as_str());
-            match reference {
-                Reference::Slug(slug) => (slugs.push(Some(slug.as_str())), ids.push(None)),
-                Reference::Id(id) => (slugs.push(None), ids.push(Some(*id))),
-            };
-        }
+        let slugs = |of: Kind| -> Vec<&str> {
+            let slugs = references.iter().filter_map(|(kind, reference)| match reference {
+                Reference::Slug(slug) if *kind == of => Some(slug.as_str()),
+                Reference::Slug(_) | Reference::Id(_) => None,
+            });
+            slugs.collect()
+        };
+        let ids = references.iter().filter_map(|(_, reference)| match reference {
+            Reference::Id(id) => Some(*id),
+            Reference::Slug(_) => None,
+        });
+        // By lists, and not by a join with what is asked: how much that is Postgres could only guess, and a wrong guess
+        // made it read the whole table for each.
         let found = sqlx::query!(
             r#"
-            with asked as materialized (
-                select * from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as asked (kind, slug, id, at)
-            ),
-            found as (
-                select a.at, h.kind, h.entity as id, h.slug
-                  from asked a join slug_history h on h.kind = a.kind and h.slug = a.slug
-                union all
-                select a.at, h.kind, h.entity, h.slug
-                  from asked a join slug_history h on h.kind = a.kind and h.entity = a.id
-            )
-            -- A large write has given slugs to all that it makes before the first of it is there.
-            select f.at as "at!", f.id as "id!", coalesce(e.slug, f.slug) as "slug!", coalesce(e.deleted, false) as "deleted!"
-              from found f
-              left join lateral (
-                  select t.slug, t.deleted_at is not null as deleted from terms t where f.kind = 'term' and t.id = f.id
-                  union all
-                  select c.slug, c.deleted_at is not null from categories c where f.kind = 'category' and c.id = f.id
-                  union all
-                  select k.slug, k.deleted_at is not null from companies k where f.kind = 'company' and k.id = f.id
-              ) e on true
+            select kind as "kind!", slug as "slug!", entity as "entity!" from slug_history where kind = 'term' and slug = any($1)
+            union all
+            select kind, slug, entity from slug_history where kind = 'category' and slug = any($2)
+            union all
+            select kind, slug, entity from slug_history where kind = 'company' and slug = any($3)
+            union all
+            select kind, slug, entity from slug_history where entity = any($4)
             "#,
-            &kinds as &[&str],
-            &slugs as &[Option<&str>],
-            &ids as &[Option<Uuid>]
+            &slugs(Kind::Term) as &[&str],
+            &slugs(Kind::Category) as &[&str],
+            &slugs(Kind::Company) as &[&str],
+            &ids.collect::<Vec<Uuid>>()
         )
-        .fetch_all(conn)
+        .fetch_all(&mut *conn)
         .await?;
         let mut names = Names::default();
-        let references: Vec<_> = references.iter().collect();
+        let mut entities = Entities::new();
         for row in found {
-            let asked = usize::try_from(row.at - 1).ok().and_then(|at| references.get(at));
-            if let (Some(asked), Ok(slug)) = (asked, Slug::parse(&row.slug)) {
-                names.ids.insert((*asked).clone(), row.id);
-                names.slugs.insert(row.id, slug);
-                if row.deleted {
-                    names.deleted.insert(row.id);
-                }
+            if let (Some(kind), Ok(slug)) = (Kind::parse(&row.kind), Slug::parse(&row.slug)) {
+                // A large write has given slugs to all that it makes before the first of it is there.
+                names.add(kind, &slug, row.entity);
+                entities.entry(kind).or_default().insert(row.entity);
             }
         }
+        names.look_up_slugs(conn, entities).await?;
         Ok(names)
     }
 
@@ -99,13 +93,20 @@ impl Names {
         conn: &mut PgConnection,
         documents: impl IntoIterator<Item = &D>,
     ) -> Result<Self, sqlx::Error> {
-        let mut ids: BTreeMap<Kind, BTreeSet<Uuid>> = BTreeMap::new();
+        let mut entities = Entities::new();
         for document in documents {
             document.referred(&mut |kind, id| {
-                ids.entry(kind).or_default().insert(id);
+                entities.entry(kind).or_default().insert(id);
             });
         }
-        let mut of = |kind| ids.remove(&kind).unwrap_or_default().into_iter().collect::<Vec<Uuid>>();
+        let mut names = Names::default();
+        names.look_up_slugs(conn, entities).await?;
+        Ok(names)
+    }
+
+    /// Their slugs of the day, and which of them are in the trash.
+    async fn look_up_slugs(&mut self, conn: &mut PgConnection, mut entities: Entities) -> Result<(), sqlx::Error> {
+        let mut of = |kind| entities.remove(&kind).unwrap_or_default().into_iter().collect::<Vec<Uuid>>();
         let found = sqlx::query!(
             r#"
             select id as "id!", 'term' as "kind!", slug as "slug!", deleted_at is not null as "deleted!" from terms where id = any($1)
@@ -120,16 +121,13 @@ impl Names {
         )
         .fetch_all(conn)
         .await?;
-        let mut names = Names::default();
         for row in found {
             if let (Some(kind), Ok(slug)) = (Kind::parse(&row.kind), Slug::parse(&row.slug)) {
-                names.add(kind, &slug, row.id);
-                if row.deleted {
-                    names.deleted.insert(row.id);
-                }
+                self.add(kind, &slug, row.id);
+                self.mark(row.id, row.deleted);
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     /// What this write makes or renames can be referred to as well.
@@ -285,8 +283,8 @@ async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<Opti
     sqlx::query_scalar!(
         r#"
         select h.slug from slug_history h
-         where h.kind = $1 and h.slug % $2
-         order by similarity(h.slug, $2) desc, h.slug
+         where h.kind = $1 and (h.slug || '') % $2
+         order by similarity(h.slug || '', $2) desc, h.slug
          limit 1
         "#,
         kind.as_str(),

@@ -270,7 +270,7 @@ async fn closest(conn: &mut PgConnection, kind: Kind, text: &str) -> Result<(i64
                            union all
                            select h.slug, similarity(h.slug, $2)
                              from slug_history h
-                            where h.kind = $1 and h.public and h.slug % $2
+                            where h.kind = $1 and h.public and (h.slug || '') % $2
                               and (exists (select from terms t
                                             where $1 = 'term' and t.slug = h.slug and t.deleted_at is null and t.status <> 'draft')
                                 or exists (select from categories c where $1 = 'category' and c.slug = h.slug and c.deleted_at is null)
