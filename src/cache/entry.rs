@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::touched::Touched;
 use crate::{
-    changes::{Followed, Seen},
+    changes::{Followed, Position, Seen},
     error::Error,
     http::{
         answer::{SURROGATE_KEY, TERMBASE_POSITION, VARY, VARY_ACCEPT},
@@ -53,7 +53,9 @@ pub struct Entry {
     content_type: HeaderValue,
     cache_control: HeaderValue,
     vary: HeaderValue,
-    position: HeaderValue,
+    /// Of its snapshot.
+    position: Position,
+    position_header: HeaderValue,
     surrogate_keys: Option<HeaderValue>,
     headers: Vec<(HeaderName, HeaderValue)>,
     identity: Representation,
@@ -112,7 +114,8 @@ impl Entry {
                 false => http.cache_control.clone(),
             },
             vary: if negotiated { VARY_ACCEPT } else { VARY },
-            position: HeaderValue::from_str(&seen.position.to_string()).map_err(Error::internal)?,
+            position: seen.position,
+            position_header: HeaderValue::from_str(&seen.position.to_string()).map_err(Error::internal)?,
             surrogate_keys,
             headers,
             identity: Representation { bytes, tag },
@@ -161,6 +164,17 @@ impl Entry {
         if self.identity.tag.is_none() { Ok(Coding::Identity) } else { Coding::of(headers, self.identity.bytes.len()) }
     }
 
+    /// Up to which change it is known to be right: whoever goes on from there misses nothing, and need not go back to where
+    /// it was made, which the log may no longer have.
+    fn checked(&self) -> HeaderValue {
+        let number = self.from.checked.load(Ordering::Acquire);
+        if number == self.position.number {
+            return self.position_header.clone();
+        }
+        let checked = Position { number, ..self.position }.to_string();
+        HeaderValue::from_str(&checked).unwrap_or_else(|_invalid| self.position_header.clone())
+    }
+
     fn representation(&self, coding: Coding) -> Option<&Representation> {
         match coding {
             Coding::Identity => Some(&self.identity),
@@ -197,7 +211,7 @@ impl Entry {
             content_type: self.content_type.clone(),
             cache_control: self.cache_control.clone(),
             vary: self.vary.clone(),
-            position: self.position.clone(),
+            position_header: self.position_header.clone(),
             surrogate_keys: self.surrogate_keys.clone(),
             headers: self.headers.clone(),
             identity: self.identity.clone(),
@@ -223,7 +237,7 @@ impl Entry {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
         headers.insert(header::VARY, self.vary.clone());
-        headers.insert(TERMBASE_POSITION, self.position.clone());
+        headers.insert(TERMBASE_POSITION, self.checked());
         if let Some(keys) = &self.surrogate_keys {
             headers.insert(SURROGATE_KEY, keys.clone());
         }

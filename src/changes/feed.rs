@@ -162,7 +162,26 @@ pub struct ChangeList {
         ("limit" = Option<i32>, Query, description = "How many changes a page has; 100 where it is absent.", minimum = 1, maximum = 1000),
         ("wait" = Option<i32>, Query, description = "How many seconds to wait for a change where there is none yet; 0 where it is absent.", minimum = 0, maximum = 30),
     ),
-    responses((status = 200, description = "What has changed.", body = ChangeList), ChangesErrors),
+    responses(
+        (status = 200, description = "What has changed.", body = ChangeList, example = json!({
+            "items": [{
+                "position": "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
+                "id": "01a20c78-6329-7576-ab4a-6952bacc2af5",
+                "kind": "term",
+                "entity": "01a20c78-4513-7096-a7ca-781f7eec597d",
+                "what": "updated",
+                "slug": "foundation-model",
+                "former_slug": null,
+                "public_before": true,
+                "public_after": true,
+                "keys": ["search", "term:01a20c78-4513-7096-a7ca-781f7eec597d", "terms/updated"],
+                "at": "2026-11-24T12:00:00.000000Z"
+            }],
+            "position": "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
+            "more": false
+        })),
+        ChangesErrors
+    ),
     security((), ("bearer" = []))
 )]
 #[get("/changes")]

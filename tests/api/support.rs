@@ -246,6 +246,7 @@ pub struct TestApp {
     pub address: String,
     pub client: reqwest::Client,
     pub database: Database,
+    pool: PgPool,
     server: ServerHandle,
 }
 
@@ -268,17 +269,17 @@ impl TestApp {
     pub async fn serve(database: Database, http: HttpSettings, connections: u32) -> Self {
         let pool = postgres::pool(database.options(), connections, http.patience);
         let log_id = postgres::log_id(&pool).await.unwrap();
-        let state = Data::new(State::new(pool, clock(), http, log_id));
+        let state = Data::new(State::new(pool.clone(), clock(), http, log_id));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = app::serve(state.clone(), listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
-        TestApp { state, address, client: client(), database, server: handle }
+        TestApp { state, address, client: client(), database, pool, server: handle }
     }
 
     pub fn pool(&self) -> &PgPool {
-        &self.state.database()
+        &self.pool
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -369,9 +370,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub async fn of(response: reqwest::Response) -> Self {
+    pub async fn of(mut response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+        // A stream has no end: its first piece stands for it.
+        let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let bytes = if is_stream { response.chunk().await.unwrap().unwrap() } else { response.bytes().await.unwrap() };
+        Answer { status, headers, bytes: bytes.to_vec() }
     }
 
     pub fn json(&self) -> Value {
