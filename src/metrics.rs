@@ -1,4 +1,4 @@
-//! What the service counts, and `GET /metrics`, which shows it (OpenMetrics).
+//! What the service counts, and `GET /metrics`, which shows it as `OpenMetrics`.
 
 use std::{fmt::Write, time::Instant};
 

@@ -12,7 +12,7 @@ use utoipa::{ToSchema, openapi::OpenApi};
 
 use crate::{
     error::{Error, PROBLEMS},
-    http::answer,
+    http::{answer, position},
     openapi::{self, ProblemTypeErrors, ReadinessErrors, Routes, ServiceErrors, TAG_SERVICE},
     postgres,
     state::State,
@@ -270,9 +270,8 @@ async fn read_readiness(state: Data<State>) -> Result<HttpResponse, Error> {
     if followed.is_away() {
         return Err(Error::NotReady("The database does not answer.".into()));
     }
-    let Some(age) = followed.look_age(Instant::now()) else {
-        return Err(Error::NotReady("The change log is not followed yet.".into()));
-    };
+    position::wait_for_log(&state).await?;
+    let age = followed.look_age(Instant::now()).unwrap_or_default();
     postgres::check(&state.database()).await.map_err(Error::NotReady)?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
         status: "ok",

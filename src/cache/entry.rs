@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How old a `404` or a `410` may be: what it suggests comes from names that it has no keys of.
-const NEGATIVE: Duration = Duration::from_secs(60);
+const NEGATIVE: Duration = Duration::from_mins(1);
 /// Above so many bytes an answer is encoded on a thread of its own, so that others on this one go on.
 const LARGE: usize = 64 * 1024;
 
@@ -95,7 +95,7 @@ impl Entry {
     /// Never in practice: what headers are made of is ASCII.
     pub fn of(content: Content, http: &HttpSettings) -> Result<Self, Error> {
         let Content { status, content_type, bytes, revision, seen, negotiated, headers } = content;
-        let bytes = exact(bytes);
+        let bytes = exact(&bytes);
         let surrogate_keys = if http.surrogate_keys && !seen.keys.is_empty() {
             Some(HeaderValue::from_str(&seen.keys.joined()).map_err(Error::internal)?)
         } else {
@@ -109,9 +109,10 @@ impl Entry {
             status,
             content_type: HeaderValue::from_static(content_type),
             // A browser keeps a bare 308 for ever: a rename there and back would loop.
-            cache_control: match status.is_redirection() {
-                true => HeaderValue::from_static("no-cache"),
-                false => http.cache_control.clone(),
+            cache_control: if status.is_redirection() {
+                HeaderValue::from_static("no-cache")
+            } else {
+                http.cache_control.clone()
             },
             vary: if negotiated { VARY_ACCEPT } else { VARY },
             position: seen.position,
@@ -199,7 +200,7 @@ impl Entry {
         } else {
             coding.encode(identity)
         };
-        let bytes = exact(bytes.map_err(Error::internal)?);
+        let bytes = exact(&bytes.map_err(Error::internal)?);
         let tag = Some(tag(self.revision, &self.identity.bytes, coding)?);
         let made = Some(Representation { bytes, tag });
         let (gzip, brotli) = match coding {
@@ -265,6 +266,6 @@ fn tag(revision: Option<Uuid>, identity: &[u8], coding: Coding) -> Result<Header
 }
 
 /// Without the room that its making has left over: the cache counts the bytes alone.
-fn exact(bytes: Bytes) -> Bytes {
+fn exact(bytes: &Bytes) -> Bytes {
     Bytes::from(bytes.to_vec().into_boxed_slice())
 }

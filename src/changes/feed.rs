@@ -44,7 +44,7 @@ const PIECE: usize = 100;
 /// How often a stream says that it lives, and up to where it has told everything.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a stream lasts that a token has opened more to: the token may have been revoked meanwhile.
-const OPENED: Duration = Duration::from_secs(600);
+const OPENED: Duration = Duration::from_mins(10);
 /// How many streams an instance has at a time.
 const STREAMS_MAX: usize = 10_000;
 /// How many of those that are far behind read the log at a time.
@@ -313,8 +313,9 @@ impl Reading {
     /// [`Error::LogRestarted`] for a position of another log, [`Error::NotSeenYet`] for one that this instance has not
     /// reached in time.
     async fn begin(state: &Data<State>, after: Option<Position>, drafts: bool) -> Result<Self, Error> {
-        if let Some(after) = after {
-            position::wait_for(state, after).await?;
+        match after {
+            Some(after) => position::wait_for(state, after).await?,
+            None => position::wait_for_log(state).await?,
         }
         let log_id = state.followed.log_id();
         let told = after.map_or_else(|| state.followed.position(), |after| after.number);
@@ -333,7 +334,7 @@ impl Reading {
     async fn check(&self) -> Result<(), Error> {
         match self.state.recent.after(self.told, 0) {
             Following::Ready(_) => Ok(()),
-            Following::Behind => self.from_log().await.map(drop),
+            Following::Behind => self.read_log().await.map(drop),
         }
     }
 
@@ -341,7 +342,7 @@ impl Reading {
     async fn page(&mut self, limit: usize) -> Result<(Vec<ChangeItem>, bool), Error> {
         let changes = match self.state.recent.after(self.told, LIMIT_MAX) {
             Following::Ready(changes) => changes,
-            Following::Behind => self.from_log().await?,
+            Following::Behind => self.read_log().await?,
         };
         let mut items = Vec::new();
         for Told { change, .. } in changes.iter().map(AsRef::as_ref) {
@@ -357,7 +358,7 @@ impl Reading {
     }
 
     /// From the database: few at a time, since it is work that others' reads wait for.
-    async fn from_log(&self) -> Result<Vec<Arc<Told>>, Error> {
+    async fn read_log(&self) -> Result<Vec<Arc<Told>>, Error> {
         let _turn = self.state.feed.catching_up.acquire().await.map_err(Error::internal)?;
         let mut changes = log::read_after(&self.state.database(), self.told).await?.ok_or(Error::ChangesTrimmed)?;
         // What is not followed yet may be of another log than the one that is known.
@@ -398,7 +399,7 @@ impl Stream {
                     changes
                 }
                 Following::Behind if self.has_caught_up => return None,
-                Following::Behind => self.reading.from_log().await.ok()?,
+                Following::Behind => self.reading.read_log().await.ok()?,
             };
             let piece = self.reading.piece(&changes);
             if !piece.is_empty() {

@@ -12,7 +12,7 @@ pub const PART: i64 = 1_000;
 /// How many are trimmed at a time, so that no write waits long for the transaction that does it.
 const TRIMMED_AT_ONCE: i64 = 5_000;
 /// How often it is looked for what is to be trimmed.
-const TRIM_EVERY: Duration = Duration::from_secs(600);
+const TRIM_EVERY: Duration = Duration::from_mins(10);
 
 /// What happened, as the log has it.
 #[derive(Debug, Clone)]
