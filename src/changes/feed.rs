@@ -252,7 +252,8 @@ async fn stream_changes(
     query.finish()?;
     let permit = state.feed.streams.clone().try_acquire_owned().map_err(|_none_left| Error::Overloaded)?;
     let drafts = reader.0.is_some();
-    // Before the log is read: what comes in between wakes the stream.
+    position::wait_for_log(&state).await?;
+    // Before the log is read: what comes in between wakes the stream, or ends it.
     let (moved, logs) = (state.followed.watch(), state.followed.watch_log());
     let reading = Reading::begin(&state, last.0.or(after), drafts).await?;
     reading.check().await?;
