@@ -15,7 +15,7 @@ use tokio::{
 /// Before the server does: a connection that lies idle for longer is not used again.
 const KEPT: Duration = Duration::from_secs(2);
 /// How long an answer may take where nobody says otherwise: a stopped process answers when it goes on.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct Request<'r> {
     pub method: &'r str,
@@ -31,7 +31,8 @@ impl<'r> Request<'r> {
 
     fn bytes(&self, address: SocketAddr) -> Vec<u8> {
         let Request { method, path, headers, body } = self;
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         let length = body.map_or(String::new(), |body| format!("content-length: {}\r\n", body.len()));
         let body = body.unwrap_or_default();
         format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{headers}{length}\r\n{body}").into_bytes()
@@ -181,7 +182,8 @@ async fn read_body(
 /// The next chunk of a body without a length; none at its end.
 async fn read_chunk(stream: &mut BufReader<TcpStream>) -> Result<Option<Vec<u8>>> {
     let size = read_line(stream).await?;
-    let size = usize::from_str_radix(&size, 16).map_err(|_| Error::other(format!("no size of a chunk: {size}")))?;
+    let size = usize::from_str_radix(&size, 16)
+        .map_err(|error| Error::other(format!("no size of a chunk: {size}: {error}")))?;
     let mut chunk = vec![0; size];
     stream.read_exact(&mut chunk).await?;
     read_line(stream).await?;
@@ -214,7 +216,11 @@ pub struct Stream {
 
 impl Stream {
     /// Opens it; the answer where it is another than a stream.
-    pub async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<std::result::Result<Self, Answer>> {
+    pub async fn open(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<std::result::Result<Self, Answer>> {
         let began = Instant::now();
         let mut stream = connect(address).await?;
         stream.get_mut().write_all(&Request { headers, ..Request::get(path) }.bytes(address)).await?;
@@ -231,8 +237,8 @@ impl Stream {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some((block, rest)) = self.unread.split_once("\n\n") {
-                let event = parse(block);
-                self.unread = rest.to_owned();
+                let (event, read) = (parse(block), self.unread.len() - rest.len());
+                self.unread.drain(..read);
                 return Ok(Some(event));
             }
             match read_chunk(&mut self.stream).await? {

@@ -112,7 +112,15 @@ impl Ledger {
 }
 
 impl Entity {
-    fn check(&self, number: u32, shown: u32, instance: usize, path: &str, answer: &Answer, position: i64) -> Result<(), Broken> {
+    fn check(
+        &self,
+        number: u32,
+        shown: u32,
+        instance: usize,
+        path: &str,
+        answer: &Answer,
+        position: i64,
+    ) -> Result<(), Broken> {
         let broken = |promise, wanted: u32, why: String| {
             Err(Broken::new(
                 promise,
@@ -128,14 +136,22 @@ impl Entity {
             && shown < *wanted
         {
             let before = ms(answer.began - *at);
-            return broken(OWN_WRITE, *wanted, format!("had been acknowledged there {before} before the request was sent"));
+            return broken(
+                OWN_WRITE,
+                *wanted,
+                format!("had been acknowledged there {before} before the request was sent"),
+            );
         }
         let is_due = |commit: &&Commit| commit.at + allowed(answer) < answer.began;
         if let Some(due) = self.commits.iter().rev().find(is_due)
             && shown < due.serial
         {
             let before = ms(answer.began - due.at);
-            return broken(WITHIN_A_SECOND, due.serial, format!("had been committed {before} before the request was sent"));
+            return broken(
+                WITHIN_A_SECOND,
+                due.serial,
+                format!("had been committed {before} before the request was sent"),
+            );
         }
         let of_position = self.commits.iter().rev().find(|commit| commit.position <= position);
         match of_position {

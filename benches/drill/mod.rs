@@ -36,7 +36,7 @@ pub const ADMIN: &str = "tb_drilldrilldrilldrilldrilldrilldrill";
 /// The header with it.
 pub const AUTHORIZATION: (&str, &str) = ("authorization", "Bearer tb_drilldrilldrilldrilldrilldrilldrill");
 /// How long a start, a migration, or an end may take on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has come about.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -241,7 +241,8 @@ fn free_address() -> SocketAddr {
 
 /// Brings documents in by one import: `(kind, document)`.
 pub async fn import(instance: &Instance, documents: &[(&str, Value)]) {
-    let line = |(kind, document): &(&str, Value)| format!("{}\n", serde_json::json!({"kind": kind, "document": document}));
+    let line =
+        |(kind, document): &(&str, Value)| format!("{}\n", serde_json::json!({"kind": kind, "document": document}));
     let body: String = documents.iter().map(line).collect();
     let headers = [AUTHORIZATION, ("content-type", "application/x-ndjson")];
     let request = Request { method: "POST", path: "/import", headers: &headers, body: Some(&body) };

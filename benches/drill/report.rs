@@ -138,14 +138,15 @@ impl Table {
     /// With its columns under each other, which Markdown allows.
     pub fn markdown(&self) -> String {
         let lines: Vec<&Vec<String>> = std::iter::once(&self.columns).chain(&self.rows).collect();
-        let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+        let width =
+            |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..self.columns.len()).map(|column| width(column).unwrap_or_default()).collect();
         let line = |cells: &Vec<String>| {
             let cells = widths.iter().zip(cells).map(|(width, cell)| format!(" {cell:<width$} |"));
             format!("|{}\n", cells.collect::<String>())
         };
-        let rule: String = widths.iter().map(|width| format!("{}|", "-".repeat(width + 2))).collect();
-        let mut text = format!("## {}\n\n{}|{rule}\n", self.heading, line(&self.columns));
+        let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+        let mut text = format!("## {}\n\n{}|{}|\n", self.heading, line(&self.columns), rule.join("|"));
         self.rows.iter().for_each(|row| text.push_str(&line(row)));
         for note in &self.notes {
             let _ = write!(text, "\n{note}\n");
@@ -155,7 +156,13 @@ impl Table {
 }
 
 /// Prints what a run found, keeps it in `docs/performance` where that is asked for, and says how it ended.
-pub fn conclude(name: &str, title: &str, about: &str, tables: &[Table], broken: Option<&Broken>) -> std::process::ExitCode {
+pub fn conclude(
+    name: &str,
+    title: &str,
+    about: &str,
+    tables: &[Table],
+    broken: Option<&Broken>,
+) -> std::process::ExitCode {
     let tables = tables.iter().map(Table::markdown).collect::<Vec<_>>().join("\n");
     println!("{tables}");
     if let Some(Broken { promise, sentence }) = broken {

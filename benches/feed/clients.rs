@@ -83,8 +83,8 @@ impl Follower {
         Follower { shared, habit, random: Random(habit.number * 15_485_863 + 1), place: None }
     }
 
-    /// Follows until the run is over; the place where it has got to.
-    pub async fn run(mut self) -> Option<Place> {
+    /// Follows until the run is over.
+    pub async fn run(mut self) {
         let shared = self.shared.clone();
         while !shared.verdict.is_over() {
             let instance = shared.instances[self.random.below(2)];
@@ -100,12 +100,15 @@ impl Follower {
             let away = self.random.below(self.habit.away_ms.max(1));
             shared.verdict.pause(Duration::from_millis(away as u64)).await;
         }
-        self.place
     }
 
     fn name(&self) -> String {
         let Habit { number, polls, drafts, .. } = self.habit;
-        format!("{} {number}{}", if polls { "poller" } else { "stream" }, if drafts { " with a viewer's token" } else { "" })
+        format!(
+            "{} {number}{}",
+            if polls { "poller" } else { "stream" },
+            if drafts { " with a viewer's token" } else { "" }
+        )
     }
 
     /// One session: it ends at some moment, in the middle of whatever comes.
@@ -155,7 +158,10 @@ impl Follower {
         let (mut segment, mut last) =
             (Segment { from, seen: Vec::new(), until: from.position.number, drafts: self.habit.drafts }, from);
         for item in page.items {
-            let event = Event { id: Some(item.position.clone()), data: format!("{{\"position\":\"{}\",\"id\":\"{}\"}}", item.position, item.id) };
+            let event = Event {
+                id: Some(item.position.clone()),
+                data: format!("{{\"position\":\"{}\",\"id\":\"{}\"}}", item.position, item.id),
+            };
             match note(&mut segment, last, &event) {
                 Ok(place) => last = place,
                 Err(broken) => return Ok(Err(broken)),
@@ -179,7 +185,12 @@ impl Follower {
     }
 
     /// A 410 says to read the content again, and to go on from its position.
-    async fn turned_away(&mut self, instance: SocketAddr, from: Place, answer: &Answer) -> std::io::Result<Result<(), Broken>> {
+    async fn turned_away(
+        &mut self,
+        instance: SocketAddr,
+        from: Place,
+        answer: &Answer,
+    ) -> std::io::Result<Result<(), Broken>> {
         let counts = &self.shared.counts;
         if answer.status != 410 {
             return Err(std::io::Error::other(format!("status {}", answer.status)));
@@ -190,10 +201,15 @@ impl Follower {
         if let Err(broken) = self.shared.truth.check_410(&self.name(), from, code) {
             return Ok(Err(broken));
         }
-        let content = Client::new(instance).send_within(&Request::get("/terms?sort=-updated_at&limit=1"), Duration::from_secs(5)).await?;
+        let content = Client::new(instance)
+            .send_within(&Request::get("/terms?sort=-updated_at&limit=1"), Duration::from_secs(5))
+            .await?;
         match content.position() {
             // What is kept for a few seconds here is trimmed sooner than content that nobody changes is read anew.
-            Some(position) if position == from.position || code == "changes_trimmed" && position.number <= from.position.number => {
+            Some(position)
+                if position == from.position
+                    || code == "changes_trimmed" && position.number <= from.position.number =>
+            {
                 counts.twice.fetch_add(1, Ordering::Relaxed);
                 self.begin(instance).await
             }

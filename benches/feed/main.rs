@@ -120,7 +120,7 @@ impl Stage {
             let away_ms = if number % 20 == 0 { 15_000 } else { 400 };
             let habit = Habit { number, polls: number >= STREAMS, drafts: number % 5 == 1, away_ms };
             let follower = Follower::new(self.shared.clone(), habit);
-            tasks.push(tokio::spawn(async move { drop(follower.run().await) }));
+            tasks.push(tokio::spawn(follower.run()));
         }
         for number in 1..=WRITERS {
             tasks.push(tokio::spawn(write(self.shared.clone(), self.writing.clone(), number)));
@@ -166,14 +166,14 @@ impl Stage {
             ("of these: content kept from before, so the feed said where to begin", twice),
             ("sessions that failed, and were tried again", failed),
         ];
-        rows.map(|(what, count)| table.row([what, &count.load(Ordering::Relaxed).to_string()]));
+        rows.iter().for_each(|(what, count)| table.row([*what, &count.load(Ordering::Relaxed).to_string()]));
     }
 }
 
 /// One of those who write: mostly definitions, now and then a term that comes and goes.
 async fn write(shared: Arc<Shared>, writing: Arc<RwLock<()>>, number: u64) {
     let (mut random, mut step) = (Random(number * 32_452_843), 0);
-    let mut clients = shared.instances.map(|address| drill::http::Client::new(address));
+    let mut clients = shared.instances.map(drill::http::Client::new);
     while !shared.verdict.is_over() {
         step += 1;
         let turn = writing.read().await;
@@ -190,7 +190,11 @@ async fn write(shared: Arc<Shared>, writing: Arc<RwLock<()>>, number: u64) {
             drill::write(client, "PATCH", &path, Some(&json!({"definition": text}))).await
         };
         drop(turn);
-        let counter = if answer.is_ok_and(|answer| answer.status < 300) { &shared.counts.commits } else { &shared.counts.refused };
+        let counter = if answer.is_ok_and(|answer| answer.status < 300) {
+            &shared.counts.commits
+        } else {
+            &shared.counts.refused
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         shared.verdict.pause(Duration::from_millis(random.below(PAUSE_MS) as u64)).await;
     }

@@ -73,14 +73,20 @@ impl Stage {
 
     async fn dump_to(&self, dump: &Path) {
         let mut command = Command::new(self.ground.program("pg_dump"));
-        command.args(["--clean", "--if-exists", "--no-owner", "--file"]).arg(dump).arg("--dbname").arg(self.ground.url());
+        command
+            .args(["--clean", "--if-exists", "--no-owner", "--file"])
+            .arg(dump)
+            .arg("--dbname")
+            .arg(self.ground.url());
         assert!(command.status().await.unwrap().success(), "pg_dump");
     }
 
     async fn put_back(&self, dump: &Path) {
         for _ in 0..TRIES {
             let mut command = Command::new(self.ground.program("psql"));
-            command.args(["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file"]).arg(dump);
+            command
+                .args(["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file"])
+                .arg(dump);
             command.arg("--dbname").arg(self.ground.url()).stdout(Stdio::null());
             if command.status().await.unwrap().success() {
                 return;
@@ -120,17 +126,18 @@ impl Stage {
         let headers = [("last-event-id", known_text.as_str())];
         match Stream::open(self.instances[0].address, "/changes/stream", &headers).await.unwrap() {
             Err(answer) if answer.status == 410 => table.row(["restored while no instance ran", "the client is told"]),
-            Err(answer) => self.cold(format!("was answered with {}.", answer.status), known),
+            Err(answer) => self.cold(&format!("was answered with {}.", answer.status), known),
             Ok(mut stream) => {
                 let next = stream.next().await.ok().flatten().and_then(|event| event.id).unwrap_or_default();
-                self.cold(format!("was told of {next}, of the log after the restore, as what comes next."), known);
+                self.cold(&format!("was told of {next}, of the log after the restore, as what comes next."), known);
             }
         }
     }
 
-    fn cold(&self, did: String, known: Position) {
-        let sentence =
-            format!("a database was restored while no instance ran; a client that had seen {known} before that resumed and {did}");
+    fn cold(&self, did: &str, known: Position) {
+        let sentence = format!(
+            "a database was restored while no instance ran; a client that had seen {known} before that resumed and {did}"
+        );
         self.shared.verdict.broken(Broken::new(SEEN_ONCE, sentence));
     }
 

@@ -45,8 +45,10 @@ pub async fn count(table: &mut Table) -> Result<(), Broken> {
     }
     let opened = began.elapsed();
     let from = instance.client().get("/changes").await.unwrap().position().unwrap();
-    let tasks: Vec<_> =
-        streams.into_iter().map(|stream| tokio::spawn(listen(stream, Place { position: from, id: None }, events.clone()))).collect();
+    let tasks: Vec<_> = streams
+        .into_iter()
+        .map(|stream| tokio::spawn(listen(stream, Place { position: from, id: None }, events.clone())))
+        .collect();
     let with = window(&wire, &instance).await;
     // Until all have got the last one.
     let writes = u64::from(WRITES_A_SECOND) * WINDOW.as_secs();
@@ -63,10 +65,16 @@ pub async fn count(table: &mut Table) -> Result<(), Broken> {
     table.row([format!("statements in {} s with {writes} writes, no stream", WINDOW.as_secs()), without.to_string()]);
     table.row(["the same with a thousand streams".to_owned(), format!("{with}, and {seen} events of {wanted}")]);
     if seen != wanted {
-        return Err(Broken::new(ONE_READER, format!("{seen} events came of {writes} changes on {STREAMS} streams, not {wanted}.")));
+        return Err(Broken::new(
+            ONE_READER,
+            format!("{seen} events came of {writes} changes on {STREAMS} streams, not {wanted}."),
+        ));
     }
     if f64::from(u32::try_from(with).unwrap()) > f64::from(u32::try_from(without).unwrap()) * SLACK {
-        return Err(Broken::new(ONE_READER, format!("Postgres completed {with} statements with them, {without} without.")));
+        return Err(Broken::new(
+            ONE_READER,
+            format!("Postgres completed {with} statements with them, {without} without."),
+        ));
     }
     Ok(())
 }
@@ -96,7 +104,8 @@ async fn listen(mut stream: Stream, from: Place, events: Arc<AtomicU64>) {
         let before = segment.seen.len();
         last = note(&mut segment, last, &event).unwrap();
         if segment.seen.len() > before {
-            assert_eq!(segment.seen.last().map(|seen| seen.0), Some(from.position.number + segment.seen.len() as i64));
+            let next = from.position.number + i64::try_from(segment.seen.len()).unwrap();
+            assert_eq!(segment.seen.last().map(|seen| seen.0), Some(next), "nothing else is written");
             events.fetch_add(1, Ordering::Relaxed);
         }
     }

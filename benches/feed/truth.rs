@@ -199,12 +199,23 @@ fn fits(log: &Log, segment: &Segment) -> bool {
 
 fn difference(log: &Log, segment: &Segment) -> String {
     let (from, expected) = (segment.from.position, expected(log, segment));
-    let pairs = expected.iter().map(Some).chain(std::iter::repeat(None)).zip(segment.seen.iter().map(Some).chain(std::iter::repeat(None)));
+    let pairs = expected
+        .iter()
+        .map(Some)
+        .chain(std::iter::repeat(None))
+        .zip(segment.seen.iter().map(Some).chain(std::iter::repeat(None)));
     let first = pairs.take(expected.len().max(segment.seen.len())).find(|(one, other)| one != other);
     match first {
-        Some((Some(wanted), Some(seen))) => format!("resumed at {from} and was told of change {} where {} comes next.", seen.0, wanted.0),
-        Some((Some(wanted), None)) => format!("resumed at {from} and was told that all up to {} was told, without change {}.", segment.until, wanted.0),
-        Some((None, Some(seen))) => format!("resumed at {from} and was told of change {}, which is not one for it.", seen.0),
+        Some((Some(wanted), Some(seen))) => {
+            format!("resumed at {from} and was told of change {} where {} comes next.", seen.0, wanted.0)
+        }
+        Some((Some(wanted), None)) => format!(
+            "resumed at {from} and was told that all up to {} was told, without change {}.",
+            segment.until, wanted.0
+        ),
+        Some((None, Some(seen))) => {
+            format!("resumed at {from} and was told of change {}, which is not one for it.", seen.0)
+        }
         _ => format!("resumed at {from}, of a change that this log does not have, and was told of what came after it."),
     }
 }

@@ -43,7 +43,8 @@ const OUTAGE: Duration = Duration::from_secs(8);
 const AFTER: Duration = Duration::from_secs(5);
 
 /// Requests a second.
-const RATES: [(Class, f64); 4] = [(Class::Cached, 200.0), (Class::Cold, 40.0), (Class::Write, 20.0), (Class::Written, 40.0)];
+const RATES: [(Class, f64); 4] =
+    [(Class::Cached, 200.0), (Class::Cold, 40.0), (Class::Write, 20.0), (Class::Written, 40.0)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scenario {
@@ -68,7 +69,17 @@ const SCENARIOS: [(Scenario, &str, &str); 6] = [
 async fn main() -> ExitCode {
     let is_chosen = |word: &str| asked(word);
     let none = !SCENARIOS.iter().any(|(_, word, _)| is_chosen(word)) && !is_chosen("overload");
-    let columns = ["what", "requests", "sent meanwhile", "200", "200 with Age", "503", "else", "p50 / p99 / max to refuse", "well again after"];
+    let columns = [
+        "what",
+        "requests",
+        "sent meanwhile",
+        "200",
+        "200 with Age",
+        "503",
+        "else",
+        "p50 / p99 / max to refuse",
+        "well again after",
+    ];
     let mut outages = Table::new("Outages", &columns);
     let mut overloads = overload::table();
     let mut broken = None;
@@ -82,8 +93,10 @@ async fn main() -> ExitCode {
         eprintln!("overload …");
         broken = overload::run(&mut overloads).await.err();
     }
-    let rates: Vec<String> =
-        RATES.iter().map(|(class, rate)| format!("{rate:.0} {}", CLASSES.iter().find(|known| known.0 == *class).unwrap().1)).collect();
+    let rates: Vec<String> = RATES
+        .iter()
+        .map(|(class, rate)| format!("{rate:.0} {}", CLASSES.iter().find(|known| known.0 == *class).unwrap().1))
+        .collect();
     outages.note(format!(
         "In an open loop, a second: {}. Each outage lasts {} s, but for the kill, after which Postgres is started again at once. \
          Times are from when a request was due.",
@@ -177,7 +190,9 @@ impl Told<'_> {
             let all: Vec<&Record> = self.records.iter().filter(|record| record.class == class).collect();
             let meanwhile: Vec<&Record> =
                 all.iter().copied().filter(|record| record.due >= self.began && record.due < self.back).collect();
-            let count = |wanted: fn(Outcome) -> bool| meanwhile.iter().filter(|record| wanted(record.outcome)).count().to_string();
+            let count = |wanted: fn(Outcome) -> bool| {
+                meanwhile.iter().filter(|record| wanted(record.outcome)).count().to_string()
+            };
             let refusals = Times::default();
             let refused = |record: &&&Record| record.due >= self.began && record.outcome == Outcome::Refused;
             all.iter().filter(refused).for_each(|record| refusals.add(record.took));
@@ -214,7 +229,8 @@ impl Told<'_> {
                 Outcome::Other(status) => format!("with {status}"),
                 _ => format!("with nothing for {}", ms(odd.took)),
             };
-            let sentence = format!("{title}: one of the {name}, due {} after its beginning, was answered {what}.", ms(when));
+            let sentence =
+                format!("{title}: one of the {name}, due {} after its beginning, was answered {what}.", ms(when));
             return Err(Broken::new(ALL_ANSWERED, sentence));
         }
         // A table that is locked is no outage: what is kept is confirmed all the while, and given.

@@ -29,7 +29,14 @@ const LEFT: f64 = 0.5;
 
 pub fn table() -> Table {
     let columns = [
-        "requests", "done a second at capacity", "sent a second", "done a second", "of capacity", "503", "else", "p50 / p99 / max to refuse",
+        "requests",
+        "done a second at capacity",
+        "sent a second",
+        "done a second",
+        "of capacity",
+        "503",
+        "else",
+        "p50 / p99 / max to refuse",
         "p50 / p99 / max of what was done",
     ];
     let mut table = Table::new("Ten times the capacity", &columns);
@@ -67,7 +74,9 @@ async fn overload(load: &Arc<Load>, class: Class, name: &str, table: &mut Table)
     cached.await.unwrap();
     let records = load.records().split_off(known);
     let mut result = load.stale().map_or(Ok(()), Err);
-    for (class, name, rate, capacity) in [(class, name, rate, Some(capacity)), (Class::Cached, "cached reads meanwhile", 100.0, None)] {
+    for (class, name, rate, capacity) in
+        [(class, name, rate, Some(capacity)), (Class::Cached, "cached reads meanwhile", 100.0, None)]
+    {
         let (refusals, done) = (Times::default(), Times::default());
         let mut others = 0;
         for record in records.iter().filter(|record| record.class == class) {
@@ -97,7 +106,8 @@ async fn overload(load: &Arc<Load>, class: Class, name: &str, table: &mut Table)
 
 fn judge(name: &str, ratio: Option<f64>, refusals: &Times, others: usize) -> Result<(), Broken> {
     if others > 0 {
-        let sentence = format!("overload: {others} of the {name} were answered neither with 200 nor with 503 and Retry-After.");
+        let sentence =
+            format!("overload: {others} of the {name} were answered neither with 200 nor with 503 and Retry-After.");
         return Err(Broken::new(crate::ALL_ANSWERED, sentence));
     }
     if refusals.longest() > REFUSAL * SLACK {

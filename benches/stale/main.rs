@@ -212,11 +212,29 @@ impl Report {
     fn new(time: Duration) -> Self {
         let runs = Table::new(
             "Runs",
-            &["mode", "seconds", "reads", "hits", "texts", "other writes", "clashes", "503", "with Age", "compared", "304", "back"],
+            &[
+                "mode",
+                "seconds",
+                "reads",
+                "hits",
+                "texts",
+                "other writes",
+                "clashes",
+                "503",
+                "with Age",
+                "compared",
+                "304",
+                "back",
+            ],
         );
         let latencies = Table::new(
             "How soon (p50 / p99 / max)",
-            &["mode", "seen on the other instance, after the commit", "read there with Termbase-After", "slug there, or gone, after the answer"],
+            &[
+                "mode",
+                "seen on the other instance, after the commit",
+                "read there with Termbase-After",
+                "slug there, or gone, after the answer",
+            ],
         );
         Report { time, runs, latencies, renamed: Vec::new(), broken: None }
     }
@@ -228,12 +246,32 @@ impl Report {
         // Comparisons read as well, and are hits for the most part.
         let all = reads + counts.compared.load(Ordering::Relaxed);
         let hits = hits.map_or("-".into(), |hits| format!("{:.0} %", (hits / all as f64 * 100.0).min(100.0)));
-        let [texts, others, clashes, refused, aged, compared, known] =
-            [&counts.texts, &counts.others, &counts.clashes, &counts.refused, &counts.aged, &counts.compared, &counts.not_modified]
-                .map(|count| count.load(Ordering::Relaxed).to_string());
+        let [texts, others, clashes, refused, aged, compared, known] = [
+            &counts.texts,
+            &counts.others,
+            &counts.clashes,
+            &counts.refused,
+            &counts.aged,
+            &counts.compared,
+            &counts.not_modified,
+        ]
+        .map(|count| count.load(Ordering::Relaxed).to_string());
         let back = back.map_or("-".into(), ms);
         let seconds = took.as_secs().to_string();
-        self.runs.row([word.into(), seconds, reads.to_string(), hits, texts, others, clashes, refused, aged, compared, known, back]);
+        self.runs.row([
+            word.into(),
+            seconds,
+            reads.to_string(),
+            hits,
+            texts,
+            others,
+            clashes,
+            refused,
+            aged,
+            compared,
+            known,
+            back,
+        ]);
         self.latencies.row([word.to_owned(), scene.visible.told(), scene.after.told(), scene.slugs.told()]);
     }
 
@@ -241,7 +279,8 @@ impl Report {
         let Report { time, runs, latencies, renamed, broken } = self;
         let mut tables = vec![runs, latencies];
         if !renamed.is_empty() {
-            let mut table = Table::new("Renames: answers of both instances", &["rename", "with another tag", "still 304"]);
+            let mut table =
+                Table::new("Renames: answers of both instances", &["rename", "with another tag", "still 304"]);
             renamed.into_iter().for_each(|row| table.row([row.what, row.changed.to_string(), row.kept.to_string()]));
             tables.push(table);
         }

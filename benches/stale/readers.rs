@@ -103,8 +103,7 @@ impl Visitor {
         let is_draft = number % 4 < 2;
         let (slug, status) = (format!("new-{number}"), if is_draft { "draft" } else { "published" });
         let name = format!("New {number}");
-        let document =
-            json!({"slug": slug, "name": name, "definition": text(number, 1), "category": "c2", "related": ["t5"], "status": status});
+        let document = json!({"slug": slug, "name": name, "definition": text(number, 1), "category": "c2", "related": ["t5"], "status": status});
         let mut written = self.write(instance, "POST", "/terms", Some(&document), 201).await?;
         if is_draft {
             self.both(instance, &path, 404, None).await?;
@@ -137,7 +136,8 @@ impl Visitor {
         if answer.status / 100 == status / 100 {
             return Ok(answer.ended);
         }
-        let sentence = format!("{method} {path} on instance {instance} was answered with {}: {}", answer.status, answer.text());
+        let sentence =
+            format!("{method} {path} on instance {instance} was answered with {}: {}", answer.status, answer.text());
         Err(Broken::new(ANSWERS, sentence))
     }
 

@@ -168,10 +168,27 @@ fn addresses() -> Vec<String> {
     all.extend((0..WANDERERS).flat_map(|number| ["home", "away"].map(|place| format!("/terms/w{number}-{place}"))));
     all.extend((0..UNKNOWN).map(|number| format!("/terms/nothing-{number}")));
     let lists = [
-        "/terms", "/terms?limit=5", "/terms?limit=100", "/terms?category=c0", "/terms?category=c1", "/terms?category=c2&limit=3",
-        "/terms?letter=T", "/terms?letter=W", "/terms?sort=-updated_at&limit=5", "/terms?status=deprecated",
-        "/terms?related_to=t1", "/terms?related_to=t10", "/terms?company=k1", "/terms?slugs=t1,t2,t52,nothing", "/letters",
-        "/letters?category=c0", "/categories", "/category-tree", "/companies", "/companies?limit=2", "/companies?category=c1",
+        "/terms",
+        "/terms?limit=5",
+        "/terms?limit=100",
+        "/terms?category=c0",
+        "/terms?category=c1",
+        "/terms?category=c2&limit=3",
+        "/terms?letter=T",
+        "/terms?letter=W",
+        "/terms?sort=-updated_at&limit=5",
+        "/terms?status=deprecated",
+        "/terms?related_to=t1",
+        "/terms?related_to=t10",
+        "/terms?company=k1",
+        "/terms?slugs=t1,t2,t52,nothing",
+        "/letters",
+        "/letters?category=c0",
+        "/categories",
+        "/category-tree",
+        "/companies",
+        "/companies?limit=2",
+        "/companies?category=c1",
         "/companies?term=t2",
     ];
     all.extend(lists.map(str::to_owned));

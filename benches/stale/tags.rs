@@ -43,7 +43,9 @@ pub struct Renamed {
 pub async fn rename_some(scene: &Arc<Scene>) -> Result<Vec<Renamed>, Broken> {
     let mut all = Vec::new();
     // One at a time: in place, to another place in the lists, a deprecated one, a draft.
-    for (term, new) in [(3, "Term 03 of the drill, again"), (10, "Term 57b"), (29, "Term 29 of old"), (28, "Term 28 unseen")] {
+    for (term, new) in
+        [(3, "Term 03 of the drill, again"), (10, "Term 57b"), (29, "Term 29 of old"), (28, "Term 28 unseen")]
+    {
         let before = [read_all(scene, 0).await, read_all(scene, 1).await];
         let position = scene.ledger.newest();
         let mut client = Client::new(scene.instances[0]);
@@ -97,8 +99,10 @@ impl Rename<'_> {
         };
         let to = self.new;
         let did = if has_changed { "has another tag" } else { "kept its tag" };
-        let sentence =
-            format!("after the rename of \"{}\" to \"{to}\" GET {path} on instance {instance} {did}, but {wrong}.", self.old);
+        let sentence = format!(
+            "after the rename of \"{}\" to \"{to}\" GET {path} on instance {instance} {did}, but {wrong}.",
+            self.old
+        );
         Err(Broken::new(TAGS, sentence))
     }
 }

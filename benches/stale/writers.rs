@@ -16,7 +16,8 @@ use crate::{
         report::{Broken, ms},
     },
     scene::{
-        CATEGORIES, COMPANIES, Counts, FIRST_CATEGORY, FIRST_COMPANY, FIRST_WANDERER, Scene, TERMS, WANDERERS, address, name,
+        CATEGORIES, COMPANIES, Counts, FIRST_CATEGORY, FIRST_COMPANY, FIRST_WANDERER, Scene, TERMS, WANDERERS, address,
+        name,
     },
 };
 
@@ -76,7 +77,8 @@ impl Writer {
         let (serial, path) = (*turn, address(entity));
         let watching = (scene.both_are_up() && self.random.below(2) == 0)
             .then(|| tokio::spawn(watch(scene.clone(), 1 - instance, entity, serial)));
-        let Some(answer) = self.send(instance, "PATCH", &path, Some(&json!({member: text(entity, serial)}))).await else {
+        let Some(answer) = self.send(instance, "PATCH", &path, Some(&json!({member: text(entity, serial)}))).await
+        else {
             return;
         };
         if answer.status != 200 {
