@@ -42,8 +42,17 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// A private cluster in a folder of its own.
 pub struct Ground {
-    pub folder: PathBuf,
     cluster: Cluster,
+    folder: Folder,
+}
+
+/// A folder that goes when this does.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Ground {
@@ -60,7 +69,11 @@ impl Ground {
         };
         let attach = move || Cluster::attach(&options, &mut |line| eprintln!("{line}")).unwrap();
         let cluster = tokio::task::spawn_blocking(attach).await.unwrap();
-        Ground { folder, cluster }
+        Ground { cluster, folder: Folder(folder) }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
     }
 
     /// The database, past all wires.
@@ -128,9 +141,8 @@ impl Ground {
         let ended = cluster.watch();
         drop(cluster);
         if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-            eprintln!("the cluster in {} does not end", folder.display());
+            eprintln!("the cluster in {} does not end", folder.0.display());
         }
-        let _ = fs::remove_dir_all(folder);
     }
 }
 
@@ -166,18 +178,18 @@ impl Instance {
     /// Starts it on a database behind `wire`, with more settings, and waits until it is ready.
     pub async fn start(ground: &Ground, wire: &Wire, name: &str, settings: &[(&str, &str)]) -> Self {
         let address = free_address();
-        let log = File::create(ground.folder.join(format!("{name}.log"))).unwrap();
+        let log = File::create(ground.folder().join(format!("{name}.log"))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_termbase"));
         command
             .env_clear()
             .env("TERMBASE_LISTEN", address.to_string())
-            .env("TERMBASE_DATA_DIR", ground.folder.join(name))
+            .env("TERMBASE_DATA_DIR", ground.folder().join(name))
             .env("TERMBASE_ADMIN_TOKEN", ADMIN)
             .env("TERMBASE_WORKERS", "1")
             .env("TERMBASE_DRAIN_SECONDS", "0")
             .env("DATABASE_URL", wire.url())
             .envs(settings.iter().copied())
-            .current_dir(&ground.folder)
+            .current_dir(ground.folder())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -32,7 +32,7 @@ const TRIES: usize = 5;
 impl Stage {
     /// Restores over running instances, in the midst of all; then once more while none runs.
     pub async fn restore(&mut self, table: &mut Table) {
-        let dump = self.ground.folder.join("dump.sql");
+        let dump = self.ground.folder().join("dump.sql");
         let shared = self.shared.clone();
         let mut connection = self.ground.connect().await;
         let kept = self.dump(&dump, &mut connection).await;

@@ -139,13 +139,14 @@ pub fn documents() -> Vec<(&'static str, Value)> {
             _ => "published",
         };
         let related = [format!("t{}", (number + 1) % TERMS), format!("t{}", (number + 7) % TERMS)];
+        let replaced_by: Vec<&str> = (status == "deprecated").then_some("t0").into_iter().collect();
         let broader: Vec<String> = (number > 3).then(|| format!("t{}", number / 3)).into_iter().collect();
         all.push((
             "term",
             json!({
                 "slug": format!("t{number}"), "name": name(number), "definition": text(number, 1), "status": status,
                 "body": "A paragraph of the explanation, with *emphasis* and a [link](https://example.org).\n\n".repeat(5),
-                "category": format!("c{}", number % CATEGORIES), "related": related, "broader": broader,
+                "category": format!("c{}", number % CATEGORIES), "related": related, "broader": broader, "replaced_by": replaced_by,
                 "companies": [format!("k{}", number % COMPANIES)],
                 "aliases": [{"name": format!("T{number}D"), "kind": "acronym"}],
             }),

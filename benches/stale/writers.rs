@@ -134,8 +134,13 @@ impl Writer {
                 self.other(one, instance, "PATCH", &address(one), Some(json!({"category": category}))).await;
             }
             2 => {
-                let (one, status) = (40 + one % 10, if is_on { "published" } else { "deprecated" });
-                self.other(one, instance, "PATCH", &address(one), Some(json!({"status": status}))).await;
+                let one = 40 + one % 10;
+                let change = if is_on {
+                    json!({"status": "published", "replaced_by": []})
+                } else {
+                    json!({"status": "deprecated", "replaced_by": [format!("t{}", other % 40)]})
+                };
+                self.other(one, instance, "PATCH", &address(one), Some(change)).await;
             }
             3 => {
                 let one = 50 + one % 10;
