@@ -2,9 +2,9 @@
 //! instances that are killed, a log that is trimmed beneath them, and in the end a restored database. What each client saw
 //! is compared with the table `changes` itself.
 //!
-//! `cargo bench --bench feed [-- SECONDS] [record]` ends with 1 and a sentence on the first broken promise. It begins by
-//! counting the statements that Postgres completes with no stream and with a thousand open ones; with the word `short` it
-//! leaves that and the restores out.
+//! `cargo bench --bench feed [-- SECONDS] [PART...] [record]` ends with 1 and a sentence on the first broken promise. The parts,
+//! all of them where none is named: `streams` counts the statements that Postgres completes with no stream and with a
+//! thousand open ones; in `storm` all of the above happens for SECONDS (60), and in `restore` the rest.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that fails is to stop here")]
 
 mod clients;
@@ -23,7 +23,7 @@ use std::{
 use clients::{Counts, Follower, Habit, Shared};
 use drill::{
     Ground, Instance, Random,
-    report::{Table, Verdict, asked, conclude, ms, seconds},
+    report::{Broken, Table, Verdict, asked, conclude, ms, seconds},
 };
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -56,14 +56,23 @@ struct Stage {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (time, is_short) = (seconds(60), asked("short"));
+    let time = seconds(60);
+    let parts = ["streams", "storm", "restore"].map(asked);
+    let [streams, storm, restore] = if parts.contains(&true) { parts } else { [true; 3] };
     let mut table = Table::new("Runs", &["what", "figures"]);
-    if !is_short {
+    let mut broken = None;
+    if streams {
         eprintln!("a thousand streams …");
-        if let Err(broken) = streams::count(&mut table).await {
-            return done(time, &[table], Some(&broken));
-        }
+        broken = streams::count(&mut table).await.err();
     }
+    if broken.is_none() && (storm || restore) {
+        broken = all_at_once(storm.then_some(time), restore, &mut table).await;
+    }
+    done(time, &[table], broken.as_ref())
+}
+
+/// Writers and clients, and what is done to them meanwhile.
+async fn all_at_once(storm: Option<Duration>, restore: bool, table: &mut Table) -> Option<Broken> {
     let ground = Ground::prepare("feed").await;
     let wires = [ground.wire().await, ground.wire().await];
     let first = Instance::start(&ground, &wires[0], "first", &[]).await;
@@ -74,24 +83,26 @@ async fn main() -> ExitCode {
     let shared = Arc::new(Shared { instances, truth, verdict, counts });
     let mut stage = Stage { ground, instances: [first, second], shared: shared.clone(), writing: Arc::default() };
     let tasks = stage.start().await;
-    eprintln!("writers, streams, deaths and trimming …");
-    stage.storm(time, &mut table).await;
-    if !is_short && !shared.verdict.is_over() {
+    if let Some(time) = storm {
+        eprintln!("writers, streams, deaths and trimming …");
+        stage.storm(time, table).await;
+    }
+    if restore && !shared.verdict.is_over() {
         eprintln!("restoring …");
-        stage.restore(&mut table).await;
+        stage.restore(table).await;
     }
     shared.verdict.end();
     for task in tasks {
         task.await.unwrap();
     }
-    stage.tell(&mut table);
+    stage.tell(table);
     let Stage { ground, instances, .. } = stage;
     drop((instances, wires));
     ground.clear().await;
-    done(time, &[table], shared.verdict.first())
+    shared.verdict.first().cloned()
 }
 
-fn done(time: Duration, tables: &[Table], broken: Option<&drill::report::Broken>) -> ExitCode {
+fn done(time: Duration, tables: &[Table], broken: Option<&Broken>) -> ExitCode {
     let about = format!(
         "Made by `cargo bench --bench feed -- {} record`: {WRITERS} writers over two instances on one Postgres, {STREAMS} streams that \
          come and go and {POLLERS} pollers, each with the position it has got to. What each one saw from one position to \
