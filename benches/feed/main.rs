@@ -4,7 +4,8 @@
 //!
 //! `cargo bench --bench feed [-- SECONDS] [PART...] [record]` ends with 1 and a sentence on the first broken promise. The parts,
 //! all of them where none is named: `streams` counts the statements that Postgres completes with no stream and with a
-//! thousand open ones; in `storm` all of the above happens for SECONDS (60), and in `restore` the rest.
+//! thousand open ones; in `storm` all of the above happens for SECONDS (60); in `restore` the database
+//! is restored meanwhile, and in `cold` while no instance runs.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that fails is to stop here")]
 
 mod clients;
@@ -57,8 +58,8 @@ struct Stage {
 #[tokio::main]
 async fn main() -> ExitCode {
     let time = seconds(60);
-    let parts = ["streams", "storm", "restore"].map(asked);
-    let [streams, storm, restore] = if parts.contains(&true) { parts } else { [true; 3] };
+    let parts = ["streams", "storm", "restore", "cold"].map(asked);
+    let [streams, storm, restore, cold] = if parts.contains(&true) { parts } else { [true; 4] };
     let mut table = Table::new("Runs", &["what", "figures"]);
     let mut broken = None;
     if streams {
@@ -67,6 +68,10 @@ async fn main() -> ExitCode {
     }
     if broken.is_none() && (storm || restore) {
         broken = all_at_once(storm.then_some(time), restore, &mut table).await;
+    }
+    if broken.is_none() && cold {
+        eprintln!("restoring while no instance runs …");
+        broken = restore::cold(&mut table).await.err();
     }
     done(time, &[table], broken.as_ref())
 }

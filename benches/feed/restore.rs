@@ -13,10 +13,10 @@ use termbase::changes::Position;
 use tokio::process::Command;
 
 use crate::{
-    Stage,
+    Stage, documents,
     drill::{
-        self, PATIENCE,
-        http::{Client, Request, Stream},
+        self, Ground, Instance, PATIENCE,
+        http::Stream,
         report::{Broken, Table},
     },
     truth::SEEN_ONCE,
@@ -30,7 +30,7 @@ const AFTER: Duration = Duration::from_secs(6);
 const TRIES: usize = 5;
 
 impl Stage {
-    /// Restores over running instances, in the midst of all; then once more while none runs.
+    /// Restores over running instances, in the midst of all.
     pub async fn restore(&mut self, table: &mut Table) {
         let dump = self.ground.folder().join("dump.sql");
         let shared = self.shared.clone();
@@ -44,7 +44,7 @@ impl Stage {
             self.read_to_the_end(&mut connection).await;
             shared.truth.restoring();
             began = Instant::now();
-            self.put_back(&dump).await;
+            put_back(&self.ground, &dump).await;
             shared.truth.restored(kept);
         }
         let restored = began.elapsed();
@@ -58,41 +58,14 @@ impl Stage {
             let sentence = "nobody was told that the log has begun anew after the restore.";
             shared.verdict.broken(Broken::new(SEEN_ONCE, sentence));
         }
-        if !shared.verdict.is_over() {
-            self.restore_cold(&dump, &mut connection, table).await;
-        }
     }
 
     /// The dump, and up to which position it goes.
     async fn dump(&self, dump: &Path, connection: &mut PgConnection) -> i64 {
         let _quiet = self.writing.write().await;
         self.read_to_the_end(connection).await;
-        self.dump_to(dump).await;
+        dump_to(&self.ground, dump).await;
         self.shared.truth.newest()
-    }
-
-    async fn dump_to(&self, dump: &Path) {
-        let mut command = Command::new(self.ground.program("pg_dump"));
-        command
-            .args(["--clean", "--if-exists", "--no-owner", "--file"])
-            .arg(dump)
-            .arg("--dbname")
-            .arg(self.ground.url());
-        assert!(command.status().await.unwrap().success(), "pg_dump");
-    }
-
-    async fn put_back(&self, dump: &Path) {
-        for _ in 0..TRIES {
-            let mut command = Command::new(self.ground.program("psql"));
-            command
-                .args(["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file"])
-                .arg(dump);
-            command.arg("--dbname").arg(self.ground.url()).stdout(Stdio::null());
-            if command.status().await.unwrap().success() {
-                return;
-            }
-        }
-        panic!("the dump can't be restored");
     }
 
     /// Everything that was committed is compared with.
@@ -102,53 +75,73 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
 
-    /// No instance runs while the database is restored, and none remembers what was there. One client does.
-    async fn restore_cold(&mut self, dump: &Path, connection: &mut PgConnection, table: &mut Table) {
-        // The others have seen enough.
-        let writing = self.writing.clone();
-        let _quiet = writing.write().await;
-        self.dump_to(dump).await;
-        let kept = newest(connection).await;
-        self.write_some(5, "before the cold restore").await;
-        let known = Position { log_id: log_id(connection).await, number: kept + 3 };
-        self.shared.truth.restoring();
-        for instance in &mut self.instances {
-            instance.kill().await;
-        }
-        self.put_back(dump).await;
-        self.shared.truth.restored(kept);
-        for instance in &mut self.instances {
-            instance.start_again().await;
-        }
-        self.write_some(10, "after the cold restore").await;
-        let known_text = known.to_string();
-        let headers = [("last-event-id", known_text.as_str())];
-        match Stream::open(self.instances[0].address, "/changes/stream", &headers).await.unwrap() {
-            Err(answer) if answer.status == 410 => table.row(["restored while no instance ran", "the client is told"]),
-            Err(answer) => self.cold(&format!("was answered with {}.", answer.status), known),
-            Ok(mut stream) => {
-                let next = stream.next().await.ok().flatten().and_then(|event| event.id).unwrap_or_default();
-                self.cold(&format!("was told of {next}, of the log after the restore, as what comes next."), known);
+/// No instance runs while the database is restored, and none remembers what was there. One client does: what it is told
+/// next must not be of another log.
+pub async fn cold(table: &mut Table) -> Result<(), Broken> {
+    let ground = Ground::prepare("cold").await;
+    let wire = ground.wire().await;
+    let mut instance = Instance::start(&ground, &wire, "only", &[]).await;
+    drill::import(&instance, &documents()).await;
+    let mut connection = ground.connect().await;
+    let dump = ground.folder().join("cold.sql");
+    dump_to(&ground, &dump).await;
+    let kept = newest(&mut connection).await;
+    write_some(&instance, 5, "before the restore").await;
+    let known = Position { log_id: log_id(&mut connection).await, number: kept + 3 }.to_string();
+    instance.kill().await;
+    put_back(&ground, &dump).await;
+    instance.start_again().await;
+    write_some(&instance, 10, "after the restore").await;
+    let opened = Stream::open(instance.address, "/changes/stream", &[("last-event-id", &known)]).await.unwrap();
+    let did = match opened {
+        Err(answer) if answer.status == 410 => None,
+        Err(answer) => Some(format!("was answered with {}.", answer.status)),
+        Ok(mut stream) => {
+            let mut next = stream.next().await.unwrap().unwrap();
+            while next.data.is_empty() {
+                next = stream.next().await.unwrap().unwrap();
             }
+            Some(format!("was told of {}, of the log after the restore, as if that came next.", next.id.unwrap_or_default()))
+        }
+    };
+    drop((instance, wire));
+    ground.clear().await;
+    let Some(did) = did else {
+        table.row(["restored while no instance ran", "who knew more is told so"]);
+        return Ok(());
+    };
+    let sentence = format!(
+        "a database was restored up to {kept} while no instance ran, and ten changes were written; a client that had seen {known} \
+         before resumed and {did}"
+    );
+    Err(Broken::new(SEEN_ONCE, sentence))
+}
+
+async fn dump_to(ground: &Ground, dump: &Path) {
+    let mut command = Command::new(ground.program("pg_dump"));
+    command.args(["--clean", "--if-exists", "--no-owner", "--file"]).arg(dump).arg("--dbname").arg(ground.url());
+    assert!(command.status().await.unwrap().success(), "pg_dump");
+}
+
+async fn put_back(ground: &Ground, dump: &Path) {
+    for _ in 0..TRIES {
+        let mut command = Command::new(ground.program("psql"));
+        command.args(["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file"]).arg(dump);
+        command.arg("--dbname").arg(ground.url()).stdout(Stdio::null());
+        if command.status().await.unwrap().success() {
+            return;
         }
     }
+    panic!("the dump can't be restored");
+}
 
-    fn cold(&self, did: &str, known: Position) {
-        let sentence = format!(
-            "a database was restored while no instance ran; a client that had seen {known} before that resumed and {did}"
-        );
-        self.shared.verdict.broken(Broken::new(SEEN_ONCE, sentence));
-    }
-
-    async fn write_some(&self, count: u32, when: &str) {
-        let mut client = Client::new(self.instances[0].address);
-        for number in 0..count {
-            let text = json!({"definition": format!("Number {number} {when}.")});
-            let answer = drill::write(&mut client, "PATCH", "/terms/t1", Some(&text)).await.unwrap();
-            assert_eq!(answer.status, 200, "{}", answer.text());
-        }
-        let answer = client.send(&Request::get("/changes")).await.unwrap();
+async fn write_some(instance: &Instance, count: u32, when: &str) {
+    let mut client = instance.client();
+    for number in 0..count {
+        let text = json!({"definition": format!("Number {number} {when}.")});
+        let answer = drill::write(&mut client, "PATCH", "/terms/t1", Some(&text)).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }
