@@ -80,6 +80,7 @@ pub struct Load {
     /// The first answer that was older than it may be.
     stale: Mutex<Option<Broken>>,
     next: AtomicU32,
+    hot: AtomicU32,
     /// Written terms of which it is not known whether the last write was made: they are left alone.
     unknown: Mutex<BTreeSet<u32>>,
     serials: Mutex<Vec<u32>>,
@@ -97,6 +98,7 @@ impl Load {
             records: Mutex::default(),
             stale: Mutex::default(),
             next: AtomicU32::new(0),
+            hot: AtomicU32::new(0),
             unknown: Mutex::default(),
             serials: Mutex::new(vec![1; WRITTEN as usize]),
             acknowledged: AtomicU32::new(0),
@@ -141,7 +143,10 @@ impl Load {
         let mut client = client.unwrap_or_else(|| Client::new(self.address));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let answer = match class {
-            Class::Cached => self.read(&mut client, &format!("/terms/hot-{}", number % HOT)).await,
+            Class::Cached => {
+                let number = self.hot.fetch_add(1, Ordering::Relaxed);
+                self.read(&mut client, &format!("/terms/hot-{}", number % HOT)).await
+            }
             Class::Cold => {
                 let path = format!("/terms?slugs=t{},t{}", number / COLD % COLD, number % COLD);
                 self.read(&mut client, &path).await

@@ -3,7 +3,10 @@
 //! The wire holds each message to Postgres for a while, so that what the service can do follows from its connections, and
 //! not from the processors that the load takes too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     REFUSAL, REFUSED_SOON, SLACK,
@@ -67,6 +70,9 @@ pub async fn run(table: &mut Table) -> Result<(), Broken> {
 
 async fn overload(load: &Arc<Load>, class: Class, name: &str, table: &mut Table) -> Result<(), Broken> {
     let capacity = load.capacity(class, CLIENTS, CAPACITY).await;
+    for _ in 0..load::HOT {
+        load.request(Class::Cached, Instant::now()).await;
+    }
     let known = load.records().len();
     let rate = capacity * TIMES;
     let (many, cached) = (load.start(class, rate, Some(OVERLOAD)), load.start(Class::Cached, 100.0, Some(OVERLOAD)));
