@@ -59,7 +59,7 @@ async fn main() {
     let stage = Stage::set("search", CONNECTIONS).await;
     write(&stage, &terms).await;
     let (address, server) = stage.serve();
-    let bench = Bench { terms, address, client: client(), database: stage.state.database.clone() };
+    let bench = Bench { terms, address, client: client(), database: stage.state.database() };
     let classes = bench.classes(questions);
     println!("found in the first 1, 3, 10 of 100; milliseconds, median and 95 of 100; in brackets the peer:");
     for (name, asked) in &classes {

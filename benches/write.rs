@@ -165,7 +165,7 @@ impl Bench {
     }
 
     async fn bare(&self, writer: usize, definition: &str) {
-        let mut transaction = postgres::begin(&self.state.database, "begin").await.unwrap();
+        let mut transaction = postgres::begin(&self.state.database(), "begin").await.unwrap();
         let version: i64 = sqlx::query_scalar(
             "update bench_terms set definition = $2, version = version + 1 where id = $1 returning version",
         )
@@ -214,7 +214,7 @@ async fn write_terms(state: &State) -> Vec<Uuid> {
     let ids: Vec<Uuid> = applied[1..].iter().map(|applied| applied.id).collect();
     sqlx::query("insert into bench_terms select id, 'To begin with.', 1 from unnest($1) id")
         .bind(&ids)
-        .execute(&state.database)
+        .execute(&state.database())
         .await
         .unwrap();
     ids

@@ -15,11 +15,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    categories, companies, editorial,
+    categories, changes, companies, editorial,
     http::{
         boundary,
         fallback::{Addresses, fallback},
     },
+    metrics,
     openapi::{self, Collected, Routes},
     search,
     service::{self, Description},
@@ -36,9 +37,11 @@ fn routes(routes: &mut Routes<'_>) {
     companies::routes(routes);
     search::routes(routes);
     site::routes(routes);
+    changes::routes(routes);
     tokens::routes(routes);
     editorial::trash::routes(routes);
     transfer::http::routes(routes);
+    metrics::routes(routes);
 }
 
 /// What all handlers say of themselves.
@@ -56,12 +59,14 @@ pub fn describe() -> OpenApi {
     openapi::describe(collect())
 }
 
-/// Starts answering on `listener`. The server ends when its handle says so; signals are the caller's.
+/// Starts answering on `listener`, and following the log. The server ends when its handle says so, the follower when the state
+/// does; signals are the caller's.
 ///
 /// # Errors
 /// Where the operating system refuses the threads or the socket.
 pub fn serve(state: Data<State>, listener: TcpListener) -> std::io::Result<Server> {
     let (workers, drain) = (state.http.workers, state.http.drain_timeout.as_secs());
+    changes::follow(&state);
     let configure = configuration(state);
     let server = HttpServer::new(move || App::new().configure(&configure).wrap(from_fn(boundary::boundary)));
     // Who closes its side has left, and what is done for it is dropped: a search is cancelled.

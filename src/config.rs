@@ -53,7 +53,7 @@ pub struct DatabaseSettings {
     /// `TERMBASE_MIGRATE_URL`: the same database past a transaction-pooling proxy, for migrations.
     pub migrate: Option<PgConnectOptions>,
     /// `TERMBASE_CONNECTIONS`: how many connections are held, 2 to 500, of which half may be writing at a time
-    /// and a third searching. Default 10.
+    /// and a third searching; the follower of the log has two more. Default 10.
     pub connections: u32,
     /// `PG_BIN_DIR`: the programs of the private cluster; found where it is not set.
     pub bin_dir: Option<PathBuf>,
@@ -86,6 +86,9 @@ pub const VARIABLES: &[&str] = &[
     "TERMBASE_SURROGATE_KEYS",
     "TERMBASE_WRITE_ORIGINS",
     "TERMBASE_REQUIRE_IF_MATCH",
+    "TERMBASE_CACHE_MIB",
+    "TERMBASE_CHANGES_DAYS",
+    "TERMBASE_PATIENCE_MILLIS",
     "TERMBASE_SITE_TERM_URL",
     "TERMBASE_SITE_NAME",
     "TERMBASE_REQUEST_SECONDS",
@@ -160,6 +163,9 @@ impl Config {
                 ),
                 require_if_match: settings.switch("TERMBASE_REQUIRE_IF_MATCH", false),
                 site: settings.site(),
+                cache_bytes: settings.number("TERMBASE_CACHE_MIB", 128, 1, 1024 * 1024) * 1024 * 1024,
+                changes_kept: Duration::from_secs(settings.number("TERMBASE_CHANGES_DAYS", 90, 1, 36_500) * 24 * 3600),
+                patience: Duration::from_millis(settings.number("TERMBASE_PATIENCE_MILLIS", 500, 100, 60_000)),
                 request_timeout: Duration::from_secs(settings.number("TERMBASE_REQUEST_SECONDS", 10, 1, 300)),
                 drain_timeout: Duration::from_secs(settings.number("TERMBASE_DRAIN_SECONDS", 15, 0, 300)),
                 workers: settings.number(

@@ -62,8 +62,11 @@ problems! {
     GONE = "gone" GONE "It was here, and is deleted":
         "This entity was public and has been deleted. Remove links to it. Until it is purged, who may write it can bring it \
          back: `POST …/restore`."
+    CHANGES_TRIMMED = "changes_trimmed" GONE "The change log no longer goes back so far":
+        "What came after this position has been removed: the log is kept for some months. Read again what you keep, and go on \
+         from the `Termbase-Position` of those answers."
     LOG_RESTARTED = "log_restarted" GONE "The change log has begun anew":
-        "`Termbase-After` names a position of another change log: this database was restored, or replaced by another. Forget \
+        "`Termbase-After`, `after` or `Last-Event-ID` names a position of another change log: this database was restored, or replaced by another. Forget \
          what you keep, read it again without the header, and go on from the `Termbase-Position` of those answers."
     PRECONDITION_FAILED = "precondition_failed" PRECONDITION_FAILED "Somebody else was quicker":
         "`If-Match` names a version that is not the current one, or `If-None-Match: *` met something that exists. `errors` \
@@ -203,7 +206,7 @@ pub struct Problem {
     pub instance: String,
     /// The kind of problem, for programs: the last segment of `type`. Known so far: `bad_request`, `invalid_token`,
     /// `token_required`, `forbidden`, `not_found`, `no_site`, `method_not_allowed`, `not_acceptable`, `conflict`, `gone`,
-    /// `log_restarted`, `precondition_failed`, `content_too_large`, `uri_too_long`, `unsupported_media_type`,
+    /// `log_restarted`, `changes_trimmed`, `precondition_failed`, `content_too_large`, `uri_too_long`, `unsupported_media_type`,
     /// `invalid_document`, `idempotency_key_reused`, `precondition_required`, `internal_error`, `unavailable`,
     /// `search_busy` and `timed_out`; more may come.
     #[schema(example = "bad_request")]
@@ -274,11 +277,16 @@ pub enum Error {
     /// 410: was public and is deleted, as of the position at which it was looked for.
     #[error("It was deleted. Until it is purged, who may write it can bring it back: POST …/restore.")]
     Gone { seen: Seen },
-    /// 410: `Termbase-After` is of another log.
+    /// 410: a position of another log.
     #[error(
-        "Termbase-After names a position of another change log than the one that is here now; read again without the header, and go on from the Termbase-Position of the answer."
+        "The position is of another change log than the one that is here now; read again without it, and go on from the Termbase-Position of the answer."
     )]
     LogRestarted,
+    /// 410: a position that the log no longer goes back to.
+    #[error(
+        "The change log no longer goes back to this position; read again what you keep, and go on from the Termbase-Position of the answers."
+    )]
+    ChangesTrimmed,
     /// 412: not the version that the request builds on.
     #[error("{}", summary(.faults))]
     PreconditionFailed { faults: Vec<Fault>, conflicts: Vec<Conflict> },
@@ -304,7 +312,7 @@ pub enum Error {
     #[error("{0}")]
     NotReady(String),
     /// 503: a position that `Termbase-After` asks for, and that no snapshot has seen in time.
-    #[error("The position {0}, which Termbase-After asks for, has not been seen here; try again in a moment.")]
+    #[error("The position {0}, which is asked for, has not been seen here; try again in a moment.")]
     NotSeenYet(Position),
     /// 503: others wrote the same thing at the same moment, again and again.
     #[error("Others were writing the same at this moment; try again.")]
@@ -315,6 +323,9 @@ pub enum Error {
     /// 503: as many imports and exports run as may.
     #[error("As many imports and exports are running as may at a time; try again when one has ended.")]
     TransferBusy,
+    /// 503: more is in flight than can be done in time.
+    #[error("There is more to do than the service can; try again in a moment.")]
+    Overloaded,
     /// 503: the request's own deadline has passed.
     #[error("The request was given up after {0} seconds.")]
     TimedOut(u64),
@@ -365,13 +376,18 @@ impl Error {
             Error::Refused { .. } => INVALID_DOCUMENT,
             Error::Gone { .. } => GONE,
             Error::LogRestarted => LOG_RESTARTED,
+            Error::ChangesTrimmed => CHANGES_TRIMMED,
             Error::ContentTooLarge(_) => CONTENT_TOO_LARGE,
             Error::UriTooLong(_) => URI_TOO_LONG,
             Error::UnsupportedMediaType { .. } => UNSUPPORTED_MEDIA_TYPE,
             Error::PreconditionFailed { .. } => PRECONDITION_FAILED,
             Error::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
             Error::PreconditionRequired => PRECONDITION_REQUIRED,
-            Error::Unavailable(_) | Error::NotReady(_) | Error::NotSeenYet(_) | Error::Overtaken => UNAVAILABLE,
+            Error::Unavailable(_)
+            | Error::NotReady(_)
+            | Error::NotSeenYet(_)
+            | Error::Overtaken
+            | Error::Overloaded => UNAVAILABLE,
             Error::SearchBusy => SEARCH_BUSY,
             Error::TransferBusy => TRANSFER_BUSY,
             Error::TimedOut(_) => TIMED_OUT,
@@ -406,6 +422,7 @@ impl Error {
             | Error::NotAcceptable
             | Error::Gone { .. }
             | Error::LogRestarted
+            | Error::ChangesTrimmed
             | Error::ContentTooLarge(_)
             | Error::UriTooLong(_)
             | Error::UnsupportedMediaType { .. }
@@ -417,6 +434,7 @@ impl Error {
             | Error::Overtaken
             | Error::SearchBusy
             | Error::TransferBusy
+            | Error::Overloaded
             | Error::TimedOut(_)
             | Error::Internal(_)
             | Error::Framework { .. } => (vec![], vec![], vec![]),

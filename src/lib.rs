@@ -60,6 +60,7 @@
 //! 3. Its test, in the file of its resource.
 
 pub mod app;
+pub mod cache;
 pub mod categories;
 pub mod changes;
 pub mod cli;
@@ -70,7 +71,9 @@ pub mod countries;
 pub mod editorial;
 pub mod error;
 pub mod http;
+pub mod load;
 pub mod markdown;
+pub mod metrics;
 pub mod names;
 pub mod openapi;
 pub mod postgres;

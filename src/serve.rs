@@ -115,7 +115,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         () = stop.wait() => Ok(()),
         error = base.keep(&server, &database) => Err(error),
     };
-    drain(&handle, &state.database, &mut stop).await;
+    state.unfollow();
+    drain(&handle, &state.database(), &mut stop).await;
     base.end().await;
     ended
 }
@@ -133,11 +134,11 @@ pub async fn on_tables(
     base.migrate(&database).await?;
     // Past a proxy that pools transactions: what a command does is done by one connection, perhaps for minutes.
     let options = database.migrate.as_ref().unwrap_or_else(|| base.options());
-    let pool = postgres::pool(options.clone(), 1);
+    let pool = postgres::pool(options.clone(), 1, http.patience);
     let log_id = postgres::log_id(&pool).await?;
     let state = State::new(pool, Clock::system(), http, log_id);
     let done = command(&state).await;
-    state.database.close().await;
+    state.database().close().await;
     done
 }
 
@@ -182,7 +183,7 @@ impl Content {
             options =
                 options.options([("statement_timeout", &patience), ("idle_in_transaction_session_timeout", &patience)]);
         }
-        let pool = postgres::pool(options, database.connections);
+        let pool = postgres::pool(options, database.connections, http.patience);
         let log_id = postgres::log_id(&pool).await?;
         let state = Data::new(State::new(pool, Clock::system(), http, log_id));
         let rendered = terms::render_again(&state).await?;
@@ -321,7 +322,7 @@ fn say(line: &str) {
 async fn load_samples(state: &State) -> Result<bool, Error> {
     let began = Instant::now();
     // Only a look, so that most starts write nothing; the write looks again under its lock.
-    if sqlx::query_scalar!(r#"select exists(select from changes) as "any!""#).fetch_one(&state.database).await? {
+    if sqlx::query_scalar!(r#"select exists(select from changes) as "any!""#).fetch_one(&state.database()).await? {
         return Ok(false);
     }
     let loaded = samples::load(state, samples::edits().map_err(Error::internal)?).await?;
@@ -398,7 +399,7 @@ async fn first_address(state: &State, loaded: bool) -> Result<String, sqlx::Erro
          limit 1
         "#
     )
-    .fetch_optional(&state.database)
+    .fetch_optional(&state.database())
     .await?;
     Ok(slug.map_or_else(|| "/terms".into(), |slug| format!("/terms/{slug}")))
 }

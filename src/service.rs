@@ -1,5 +1,7 @@
 //! The service's own addresses: its index, its description and docs, the explanations of problems, and its state.
 
+use std::time::Instant;
+
 use actix_web::{
     HttpRequest, HttpResponse, get,
     http::header::{self, Accept, Header},
@@ -48,6 +50,9 @@ pub struct Index {
     pub sitemap: &'static str,
     #[schema(example = "/feed.atom")]
     pub feed: &'static str,
+    /// What has changed, to follow it.
+    #[schema(example = "/changes")]
+    pub changes: &'static str,
     /// The OpenAPI description.
     #[schema(example = "/openapi.json")]
     pub description: &'static str,
@@ -94,6 +99,7 @@ async fn read_index(request: HttpRequest) -> HttpResponse {
         suggest: "/suggest",
         sitemap: "/sitemap.xml",
         feed: "/feed.atom",
+        changes: "/changes",
         description: "/openapi.json",
         docs: "/docs",
         readiness: "/readyz",
@@ -209,7 +215,7 @@ fn marked_up(text: &str) -> String {
     parts.map(|(index, part)| if index % 2 == 0 { part.to_owned() } else { format!("<code>{part}</code>") }).collect()
 }
 
-/// Whether the process, or the service, works.
+/// Whether the process works.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// Always `ok`: what is not is a problem.
@@ -228,27 +234,49 @@ pub struct Health {
 )]
 #[get("/healthz")]
 async fn read_health() -> HttpResponse {
-    health()
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health { status: "ok" })
+}
+
+/// Whether the service works, and how far it has followed the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Always `ok`: what is not is a problem.
+    #[schema(example = "ok")]
+    pub status: &'static str,
+    /// Every change up to here has been taken in.
+    #[schema(example = "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42")]
+    pub position: String,
+    /// How many milliseconds ago the last look at the log began that was completed: below a thousand as long as all is well.
+    #[schema(minimum = 0, example = 120)]
+    pub look_age_ms: u64,
 }
 
 /// Check that the service can answer
 ///
-/// `200` where the database answers and has the tables that this version needs. For a readiness probe.
+/// `200` where the database answers, has the tables that this version needs, and its log is followed. For a readiness probe.
 #[utoipa::path(
     operation_id = "read_readiness",
     tag = TAG_SERVICE,
     responses(
-        (status = 200, description = "The service can answer.", body = Health),
+        (status = 200, description = "The service can answer.", body = Readiness),
         ReadinessErrors
     ),
     security(())
 )]
 #[get("/readyz")]
 async fn read_readiness(state: Data<State>) -> Result<HttpResponse, Error> {
-    postgres::check(&state.database).await.map_err(Error::NotReady)?;
-    Ok(health())
-}
-
-fn health() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health { status: "ok" })
+    let followed = &state.followed;
+    // The follower has a connection of its own: it knows at once, and an answer of it does not wait for others.
+    if followed.is_away() {
+        return Err(Error::NotReady("The database does not answer.".into()));
+    }
+    let Some(age) = followed.look_age(Instant::now()) else {
+        return Err(Error::NotReady("The change log is not followed yet.".into()));
+    };
+    postgres::check(&state.database()).await.map_err(Error::NotReady)?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
+        status: "ok",
+        position: state.position(followed.position()).to_string(),
+        look_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+    }))
 }

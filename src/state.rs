@@ -1,6 +1,9 @@
 //! [`State`]: what every handler may use.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use actix_web::http::header::HeaderValue;
 use sqlx::PgPool;
@@ -8,22 +11,38 @@ use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{changes::Position, clock::Clock, search::Share, site::SiteSettings, transfer::http::Turns};
+use crate::{
+    cache::Cache,
+    changes::{Feed, Followed, Position, Recent},
+    clock::Clock,
+    load::Load,
+    metrics::Metrics,
+    postgres,
+    search::Share,
+    site::SiteSettings,
+    transfer::http::Turns,
+};
 
-/// What every handler may use. Nothing in it that is served changes: what does is in Postgres.
+/// What every handler may use. What is served is in Postgres; all that is kept here is derived from it.
 pub struct State {
-    pub database: PgPool,
+    database: RwLock<PgPool>,
     pub clock: Clock,
     pub http: HttpSettings,
-    /// The log that positions belong to; read once, since a restored database is another start.
-    pub log_id: Uuid,
+    pub(crate) followed: Arc<Followed>,
+    pub(crate) cache: Cache,
+    pub(crate) recent: Recent,
+    pub(crate) feed: Feed,
+    pub(crate) load: Load,
+    pub(crate) metrics: Metrics,
+    /// One at a time is told what is close to an address that nothing has: it is the dearest that a stranger can ask.
+    pub(crate) suggestions: Semaphore,
     /// One permit for each connection that may be writing at a time.
     pub(crate) writers: Arc<Semaphore>,
     pub(crate) searches: Share,
     pub(crate) transfers: Turns,
 }
 
-/// How answers are sent.
+/// How requests are answered.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// `Cache-Control` of public answers.
@@ -36,6 +55,13 @@ pub struct HttpSettings {
     pub require_if_match: bool,
     /// Whose addresses stand in answers that leave this service.
     pub site: SiteSettings,
+    /// How many bytes of answers are kept: `TERMBASE_CACHE_MIB`, in MiB, 1 to 1,048,576. Default 128.
+    pub cache_bytes: u64,
+    /// How long a change stays in the log: `TERMBASE_CHANGES_DAYS`, 1 to 36,500. Default 90.
+    pub changes_kept: Duration,
+    /// How long a request waits for a connection, and how long a look at the log may take before Postgres counts as away:
+    /// `TERMBASE_PATIENCE_MILLIS`, 100 to 60,000. Default 500.
+    pub patience: Duration,
     /// After this a request is given up.
     pub request_timeout: Duration,
     /// After this requests in flight are given up when the server stops.
@@ -85,12 +111,47 @@ impl State {
         let writers = Arc::new(Semaphore::new((connections / 2).max(1)));
         let searches = Share::of((connections / 3).max(1));
         let transfers = Turns::of((connections / 4).max(1));
-        State { database, clock, http, log_id, writers, searches, transfers }
+        State {
+            followed: Arc::new(Followed::new(log_id)),
+            cache: Cache::new(http.cache_bytes),
+            recent: Recent::default(),
+            feed: Feed::default(),
+            load: Load::of(connections),
+            metrics: Metrics::default(),
+            suggestions: Semaphore::new(1),
+            database: RwLock::new(database),
+            clock,
+            http,
+            writers,
+            searches,
+            transfers,
+        }
+    }
+
+    /// The connections to Postgres.
+    #[must_use]
+    pub fn database(&self) -> PgPool {
+        self.database.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other connections in place of those that may lead to a server that is no more: whoever waits for an answer on one
+    /// of them holds its place, perhaps for a quarter of an hour.
+    pub(crate) fn renew_database(&self) {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let again = postgres::again(&database);
+        let former = std::mem::replace(&mut *database, again);
+        drop(database);
+        tokio::spawn(async move { former.close().await });
+    }
+
+    /// Ends what waits for changes: streams, and the follower itself.
+    pub fn unfollow(&self) {
+        self.followed.end();
     }
 
     /// A place in this database's log.
     #[must_use]
     pub fn position(&self, number: i64) -> Position {
-        Position { log_id: self.log_id, number }
+        Position { log_id: self.followed.log_id(), number }
     }
 }

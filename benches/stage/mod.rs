@@ -30,7 +30,7 @@ impl Stage {
         let ground = Ground::lay(name);
         let database = ground.options("termbase");
         postgres::migrate(&database).await.unwrap();
-        let pool = postgres::pool(database.clone(), connections);
+        let pool = postgres::pool(database.clone(), connections, Duration::from_secs(1));
         let log_id = postgres::log_id(&pool).await.unwrap();
         let http = HttpSettings {
             cache_control: HeaderValue::from_static("no-store"),
@@ -38,6 +38,9 @@ impl Stage {
             write_origins: Origins::These(Vec::new()),
             require_if_match: false,
             site: SiteSettings::default(),
+            cache_bytes: 128 * 1024 * 1024,
+            changes_kept: Duration::from_secs(24 * 3600),
+            patience: Duration::from_secs(1),
             request_timeout: Duration::from_secs(10),
             drain_timeout: Duration::ZERO,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -62,7 +65,7 @@ impl Stage {
     }
 
     pub async fn clear(self) {
-        self.state.database.close().await;
+        self.state.database().close().await;
         drop(self.ground);
     }
 }

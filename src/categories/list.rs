@@ -127,7 +127,7 @@ async fn all(state: &State) -> Result<(Vec<CategoryCard>, Seen), Error> {
           from tree join category_cards k on k.id = tree.id
         "#
     )
-    .fetch_one(&state.database)
+    .fetch_one(&state.database())
     .await?;
     let items = row.items.0;
     let mut keys = Keys::default();

@@ -89,7 +89,7 @@ pub async fn read_category(
 }
 
 pub(super) async fn answer(state: &State, which: Which<'_>) -> Result<Option<Answer>, Error> {
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let row = sqlx::query!(
         r#"
         select c.id, c.slug, c.name, c.description, c.rank, c.version, c.revision_id,

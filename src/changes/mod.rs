@@ -3,10 +3,29 @@
 //! Writers take their positions from the one row of `log_head` as the last thing before they commit, so positions have
 //! no gaps and stand in the order of the commits. A reader reads `max(position)` of `changes` in the same statement as
 //! its content, so each answer knows up to which change it is true.
+//!
+//! One [follower](follow) an instance reads the log, and hands each change to all that is derived from it: the
+//! [cache](crate::cache), and the changes that are kept [ready](Recent) for [`GET /changes`](routes). [`Followed`] says how far
+//! that has come.
 
-use std::collections::BTreeSet;
+mod feed;
+mod followed;
+mod follower;
+mod log;
+mod recent;
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hasher},
+};
 
 use uuid::Uuid;
+
+pub use feed::{ChangeItem, ChangeList, Feed, WAIT_MAX_SECONDS, routes};
+pub use followed::{FRESH, Followed};
+pub use follower::{Derived, follow};
+pub use log::{Change, trim};
+pub use recent::{Recent, Told};
 
 /// A place in the log; `Termbase-Position: <log id>-<number>` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +77,25 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Each key as a number that stands for it: two keys of one number would be taken for one, which makes an answer stale
+    /// too early and never too late.
+    #[must_use]
+    pub fn hashes(&self) -> Box<[u64]> {
+        self.0.iter().map(|key| hash(key)).collect()
+    }
+
     /// Separated by spaces, as `Surrogate-Key` wants it; no key has a space in it.
     #[must_use]
     pub fn joined(&self) -> String {
         self.0.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The number that stands for a key, in this process alone.
+#[must_use]
+pub fn hash(key: &str) -> u64 {
+    // Unseeded: keys are made of ids and slugs, and a clash that somebody finds only costs him a read.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key.as_bytes());
+    hasher.finish()
 }

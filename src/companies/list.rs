@@ -114,7 +114,7 @@ pub async fn list_companies(state: Data<State>, mut query: Query, reader: Reader
     if status == CompanyStatus::Draft {
         reader.may_see_drafts()?;
     }
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let category = lookup::filter(&mut snapshot, &mut query, "category", Kind::Category, category.as_deref()).await?;
     let term = lookup::filter(&mut snapshot, &mut query, "term", Kind::Term, term.as_deref()).await?;
     query.finish()?;

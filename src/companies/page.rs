@@ -80,7 +80,7 @@ pub async fn read_company(state: Data<State>, address: Address, query: Query, re
 }
 
 pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let row = sqlx::query!(
         r#"
         select k.id, k.slug, k.name, k.description, k.website, k.country, k.founded_year, k.status, k.version, k.revision_id,

@@ -429,7 +429,7 @@ async fn on_current<D: Entity>(
         };
         if let IfMatch::Revisions(_) = intent.if_match {
             // A revision that has passed never comes back, so who comes too late need not wait for the lock to hear it.
-            let mut connection = state.database.acquire().await?;
+            let mut connection = state.database().acquire().await?;
             if let Some(current) = D::load(&mut connection, &[id]).await?.remove(&id) {
                 intent.check(state, &mut connection, id, &current).await?;
             }
@@ -529,7 +529,7 @@ async fn stale<D: Entity>(
 
 /// `If-None-Match: *` met something.
 async fn exists<D: Entity>(state: &State, id: Uuid) -> Result<Error, Error> {
-    let mut connection = state.database.acquire().await?;
+    let mut connection = state.database().acquire().await?;
     let current = D::load(&mut connection, &[id]).await?.remove(&id);
     let detail = "It exists already; leave If-None-Match out, and send its ETag as If-Match, to replace it.";
     let faults = vec![Fault::header("If-None-Match", "exists", detail)];

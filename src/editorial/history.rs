@@ -90,7 +90,7 @@ pub async fn list<D: Entity>(state: &State, address: &Address, mut query: Query)
         Located::Moved(answer) => return Ok(answer),
         Located::Here(id) => id,
     };
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let before = page.after.as_ref().map_or(i64::MAX, |after| after.key);
     let mut rows = sqlx::query!(
         r#"
@@ -137,7 +137,7 @@ pub async fn read<D: Entity, W: Serialize>(
         Located::Moved(answer) => return Ok(answer),
         Located::Here(id) => id,
     };
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let found = version(&mut snapshot, id, parse(number)).await?;
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
     let Some(found) = found else { return Err(Error::NoVersion { seen }) };
@@ -153,7 +153,7 @@ pub async fn compare<D: Entity>(state: &State, address: &Address, from: &str, to
         Located::Moved(answer) => return Ok(answer),
         Located::Here(id) => id,
     };
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let (before, after) =
         (version(&mut snapshot, id, parse(from)).await?, version(&mut snapshot, id, parse(to)).await?);
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
@@ -180,7 +180,7 @@ pub async fn restore<D: Entity>(
         Located::Moved(answer) => return Ok(answer),
         Located::Here(id) => id,
     };
-    let mut connection = state.database.acquire().await?;
+    let mut connection = state.database().acquire().await?;
     let found = version(&mut connection, id, parse(number)).await?;
     let newest = postgres::position(&mut connection).await?;
     drop(connection);
@@ -206,7 +206,7 @@ pub async fn document<D: Entity>(state: &State, address: &Address) -> Result<Ans
         Located::Moved(answer) => return Ok(answer),
         Located::Here(id) => id,
     };
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let stored = D::load(&mut snapshot, &[id]).await?.remove(&id);
     let names = Names::of_documents(&mut snapshot, stored.iter().map(|stored| &stored.document)).await?;
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
@@ -278,7 +278,7 @@ pub(super) async fn latest_of(
 /// The slug that an entity was made under.
 pub(super) async fn first_slug(state: &State, id: Uuid) -> Result<Option<String>, sqlx::Error> {
     let slug = sqlx::query_scalar!("select document ->> 'slug' from revisions where entity = $1 and version = 1", id)
-        .fetch_optional(&state.database)
+        .fetch_optional(&state.database())
         .await?;
     Ok(slug.flatten())
 }

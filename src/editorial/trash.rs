@@ -87,7 +87,7 @@ pub struct TrashList {
 pub async fn list_trash(state: Data<State>, _: Viewer, mut query: Query) -> Result<Answer, Error> {
     let page: Page<Timestamp> = Page::take(&mut query, "/trash", &[]);
     query.finish()?;
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let (at, id) = page.after.as_ref().map_or((None, Uuid::nil()), |after| (Some(after.key), after.id));
     let mut rows = sqlx::query!(
         r#"

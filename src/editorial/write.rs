@@ -2,7 +2,7 @@
 //!
 //! Everything is done in sets, and in parts of some thousand rows, so that a file of 100,000 documents fits.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     categories::CategoryDocument,
-    changes::{Position, SEARCH_KEY},
+    changes::{Followed, Position, SEARCH_KEY},
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Error, Fault},
@@ -53,8 +53,10 @@ pub struct Write {
     counts: Counts,
     renames: Vec<(Kind, Uuid, String)>,
     reset: bool,
+    /// What is told of the commit.
+    followed: Arc<Followed>,
     /// One of the connections that may be writing; it goes back with the transaction.
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 /// A change that waits for its position.
@@ -159,9 +161,9 @@ impl Write {
     /// # Errors
     /// [`Error::Unavailable`] where the database does not answer, or the others who write are too many.
     pub async fn open(state: &State, author: &Author, message: Option<&str>) -> Result<Self, Error> {
-        let permit = tokio::time::timeout(postgres::PATIENCE, state.writers.clone().acquire_owned()).await;
+        let permit = tokio::time::timeout(state.http.patience, state.writers.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) };
-        let mut transaction = postgres::begin(&state.database, "begin isolation level read committed").await?;
+        let mut transaction = postgres::begin(&state.database(), "begin isolation level read committed").await?;
         // The mark that the guard trigger looks for; the time that a statement of a large file may take, and that it may
         // wait for another's rows; and the time after which a session that froze gives its rows back.
         sqlx::query!(
@@ -186,7 +188,8 @@ impl Write {
             counts: Counts::default(),
             renames: Vec::new(),
             reset: false,
-            _permit: permit,
+            followed: state.followed.clone(),
+            permit: permit,
         })
     }
 
@@ -305,8 +308,8 @@ impl Write {
         link(conn, terms).await
     }
 
-    /// Takes the positions, writes the changes, and commits. A write that changed nothing takes no position, and
-    /// returns the newest one.
+    /// Takes the positions, writes the changes, and commits; then waits a moment for what is derived from the log here, so
+    /// that whoever wrote finds what was written. A write that changed nothing takes no position, and returns the newest one.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the database went away: then nothing of the write is there, unless it went away
@@ -364,7 +367,11 @@ impl Write {
             .await?;
         }
         self.transaction.commit().await?;
-        Ok(Position { log_id: head.log_id, number: head.position })
+        let position = Position { log_id: head.log_id, number: head.position };
+        // Others may write meanwhile.
+        drop(self.permit);
+        self.followed.committed(position).await;
+        Ok(position)
     }
 
     /// Writes the slugs that have waited: before the head, or before another look at the rows that bear them.

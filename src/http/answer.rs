@@ -1,22 +1,25 @@
 //! A successful read as bytes with what it was made from, and the headers that follow from both.
 
 use actix_web::{
-    HttpRequest, HttpResponse, Responder,
+    HttpMessage, HttpRequest, HttpResponse, Responder,
     http::{
         Method, StatusCode,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
     },
     web::{Bytes, Data},
 };
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{negotiate::Coding, position::TERMBASE_AFTER, precondition};
-use crate::{changes::Seen, error::Error, state::State};
+use super::{kept::Keeping, negotiate::Coding, position::TERMBASE_AFTER, precondition};
+use crate::{cache::Content, changes::Seen, error::Error, state::State};
 
 pub const TERMBASE_POSITION: HeaderName = HeaderName::from_static("termbase-position");
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+/// What a public answer depends on beside its address; and where `Accept` chooses too.
+pub const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Authorization, Termbase-After");
+pub const VARY_ACCEPT: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Termbase-After");
 
 /// What a read answers: its bytes, the position and the keys that they were made from.
 #[derive(Debug)]
@@ -93,13 +96,19 @@ impl Answer {
     fn respond(self, request: &HttpRequest) -> Result<HttpResponse, Error> {
         let Answer { status, content_type, bytes, revision, seen, negotiated, headers } = self;
         let mut response = HttpResponse::new(status);
+        let headers = headers.into_iter().map(|(name, value)| Ok((name, HeaderValue::from_str(&value)?)));
+        let headers = headers.collect::<Result<Vec<_>, InvalidHeaderValue>>().map_err(Error::internal)?;
+        if request.extensions().contains::<Keeping>() {
+            let content = Content { status, content_type, bytes, revision, seen, negotiated, headers };
+            response.extensions_mut().insert(content);
+            return Ok(response);
+        }
         for (name, value) in headers {
-            response.headers_mut().insert(name, HeaderValue::from_str(&value).map_err(Error::internal)?);
+            response.headers_mut().insert(name, value);
         }
         cache_headers(request, response.headers_mut(), &seen);
         if negotiated {
-            let vary = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Termbase-After");
-            response.headers_mut().insert(header::VARY, vary);
+            response.headers_mut().insert(header::VARY, VARY_ACCEPT);
         }
         if status == StatusCode::NO_CONTENT {
             return Ok(response);
@@ -132,10 +141,10 @@ fn represent(
     bytes: Bytes,
     revision: Option<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let coding = Coding::of(request, bytes.len())?;
+    let coding = Coding::of(request.headers(), bytes.len())?;
     let tag = precondition::entity_tag(revision, &bytes, coding);
     // HEAD is a GET by now; to any other method 304 would say that it did nothing (RFC 9110, section 13.1.2).
-    let known = request.method() == Method::GET && precondition::none_match_names(request, &tag);
+    let known = request.method() == Method::GET && precondition::none_match_names(request.headers(), tag.as_bytes());
     response.headers_mut().insert(header::ETAG, HeaderValue::from_str(&tag).map_err(Error::internal)?);
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -167,7 +176,7 @@ pub fn cache_headers(request: &HttpRequest, headers: &mut HeaderMap, seen: &Seen
         _ => HeaderValue::from_static("private, no-store"),
     };
     headers.insert(header::CACHE_CONTROL, cache_control);
-    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization, Termbase-After"));
+    headers.insert(header::VARY, VARY);
     // Both are made of hexadecimal digits, letters and punctuation of ASCII.
     if let Ok(position) = HeaderValue::from_str(&seen.position.to_string()) {
         headers.insert(TERMBASE_POSITION, position);

@@ -10,6 +10,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -20,8 +21,11 @@ use actix_web::{
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
-use super::answer;
-use crate::{error::Error, state::State, transfer::http::IMPORT_SECONDS};
+use super::{
+    answer::{self, TERMBASE_POSITION},
+    kept::{self, Answered},
+};
+use crate::{changes::WAIT_MAX_SECONDS, error::Error, state::State, transfer::http::IMPORT_SECONDS};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -30,44 +34,59 @@ pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const URI_MAX_BYTES: usize = 8192;
 /// A request that takes longer gets a line in the log.
 const SLOW_MILLIS: u128 = 500;
+/// What answers without the database, whatever its state.
+const WITHOUT_DATABASE: [&str; 5] = ["/docs", "/openapi", "/problems", "/healthz", "/readyz"];
 
 /// The middleware of the whole app.
 ///
 /// # Errors
 /// A finished answer, as an error, where there is no request left to answer through: after a deadline or a panic.
 pub async fn boundary(
-    mut request: ServiceRequest,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let state = request.app_data::<Data<State>>().cloned().ok_or_else(|| Error::internal("the app has no state"))?;
+    let answered = answer(&state, request, next).await;
+    state.metrics.count(match &answered {
+        Ok(response) => response.status().as_u16(),
+        Err(error) => error.as_response_error().status_code().as_u16(),
+    });
+    answered
+}
+
+async fn answer(
+    state: &Data<State>,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let began = Instant::now();
-    let state = request.app_data::<Data<State>>().cloned().ok_or_else(|| Error::internal("the app has no state"))?;
-    let context =
-        Context { id: request_id(&request, &state), method: request.method().clone(), path: request.path().to_owned() };
-    if let Err(error) = check_uri(&request) {
-        return Ok(request.into_response(context.finish(&error).respond()));
+    let address = kept::address(&request);
+    if let Some(address) = address
+        && let Some((entry, age)) = kept::find(state, address, began)
+        && let Ok(mut response) = kept::respond(state, address, &entry, request.headers(), age).await
+    {
+        add_headers(response.headers_mut(), &request_id(request.headers(), state));
+        return Ok(request.into_response(response));
     }
-    if request.method() == Method::HEAD {
-        // Answered as the GET that it is; the connection leaves the body out and keeps its length.
-        request.head_mut().method = Method::GET;
-    }
-    // A file takes longer to come, and to be written, than any other request may.
-    let patience = match request.path() {
-        "/import" => Duration::from_secs(IMPORT_SECONDS),
-        _ => state.http.request_timeout,
+    let address = address.map(ToOwned::to_owned);
+    let context = Context {
+        id: request_id(request.headers(), state),
+        method: request.method().clone(),
+        path: request.path().to_owned(),
+        is_away: state.followed.is_away(),
     };
-    let seconds = patience.as_secs();
-    let outcome = tokio::time::timeout(patience, AssertUnwindSafe(next.call(request)).catch_unwind()).await;
-    let response = match outcome {
-        Err(_) => Err(context.finish(&Error::TimedOut(seconds))),
-        Ok(Err(panic)) => Err(context.finish(&Error::internal(panic_message(&*panic)))),
-        Ok(Ok(Err(error))) => Err(context.finish(&own(&error))),
-        Ok(Ok(Ok(response))) => Ok(response),
+    let answered = work(state, address.as_deref(), request, &next).await;
+    let mut response = match answered {
+        Ok(Answered::Through(response)) => response,
+        Ok(Answered::Alone(mut response)) => {
+            add_headers(response.headers_mut(), &context.id);
+            return Err(InternalError::from_response("the request is gone", response).into());
+        }
+        Err(error) => return Err(context.finish(&error).into()),
     };
-    let mut response = match response {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(finished) => return Err(finished.into()),
-    };
-    if response.status().is_client_error() || response.status().is_server_error() {
+    let is_refused = response.status().is_client_error() || response.status().is_server_error();
+    // What is kept is finished, refusals too.
+    if is_refused && !response.headers().contains_key(TERMBASE_POSITION) {
         let mut finished = match response.response().error() {
             Some(error) => match error.as_error::<Error>() {
                 Some(error) => context.finish_with(error, response.request()),
@@ -78,32 +97,116 @@ pub async fn boundary(
         keep_headers(response.headers(), &mut finished.headers);
         return Ok(response.into_response(finished.respond()));
     }
-    context.add_headers(response.headers_mut());
-    let millis = began.elapsed().as_millis();
-    if !context.method.is_safe() {
-        let status = response.status().as_u16();
-        tracing::info!(request_id = %context.id, method = %context.method, path = %context.path, status, millis, "write");
-    }
-    if millis >= SLOW_MILLIS {
-        tracing::warn!(request_id = %context.id, method = %context.method, path = %context.path, millis, "slow request");
-    }
+    add_headers(response.headers_mut(), &context.id);
+    context.log(response.status(), began);
     Ok(response)
 }
 
-/// What an answer needs to know of its request, once the request is gone.
+/// What is not answered by what is kept.
+async fn work<B: MessageBody + 'static>(
+    state: &Data<State>,
+    address: Option<&str>,
+    mut request: ServiceRequest,
+    next: &Next<B>,
+) -> Result<Answered, Error> {
+    check_uri(&request)?;
+    if request.method() == Method::HEAD {
+        // Answered as the GET that it is; the connection leaves the body out and keeps its length.
+        request.head_mut().method = Method::GET;
+    }
+    match address {
+        Some(address) => kept::miss(state, address, request, next).await,
+        None => handle(state, request, next).await.map(Answered::Through),
+    }
+}
+
+/// Has a request answered by its handler, within its bounds: a place, the deadline, and a Postgres that answers.
+///
+/// # Errors
+/// What those bounds are, and a panic; what a handler returns is in the response.
+pub async fn handle<B: MessageBody + 'static>(
+    state: &Data<State>,
+    request: ServiceRequest,
+    next: &Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let bounds = Bounds::of(&request, state);
+    let silent = || Error::Unavailable(sqlx::Error::PoolTimedOut);
+    if bounds.needs_database && state.followed.is_away() {
+        return Err(silent());
+    }
+    let _place = if bounds.takes_place { Some(state.load.place(!request.method().is_safe())?) } else { None };
+    let work = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(bounds.patience, work) => outcome,
+        () = state.followed.gone_away(), if bounds.is_cut => return Err(silent()),
+    };
+    match outcome {
+        Err(_elapsed) => Err(Error::TimedOut(bounds.patience.as_secs())),
+        Ok(Err(panic)) => Err(Error::internal(panic_message(&*panic))),
+        Ok(Ok(Err(error))) => Err(own(&error)),
+        Ok(Ok(Ok(response))) => Ok(response.map_into_boxed_body()),
+    }
+}
+
+/// What a request is bounded by.
+struct Bounds {
+    needs_database: bool,
+    /// Whether it holds a place: not where it only waits.
+    takes_place: bool,
+    /// Whether it ends when Postgres does not answer. A file is worth waiting for.
+    is_cut: bool,
+    patience: Duration,
+}
+
+impl Bounds {
+    fn of(request: &ServiceRequest, state: &State) -> Self {
+        let path = request.path();
+        let needs_database = path != "/" && !WITHOUT_DATABASE.iter().any(|free| path.starts_with(free));
+        let is_file = matches!(path, "/import" | "/export");
+        let waits = path.starts_with("/changes");
+        let usual = state.http.request_timeout;
+        let patience = match path {
+            // A file takes longer to come, and to be written, than any other request may.
+            "/import" => Duration::from_secs(IMPORT_SECONDS),
+            "/changes" => usual + Duration::from_secs(WAIT_MAX_SECONDS),
+            _ => usual,
+        };
+        Bounds { needs_database, takes_place: needs_database && !waits, is_cut: needs_database && !is_file, patience }
+    }
+}
+
+/// What a request that was not answered by what is kept needs to know, once the request is gone.
 struct Context {
     id: String,
     method: Method,
     path: String,
+    /// Whether Postgres was known to be away when it came: then that it is refused is no news.
+    is_away: bool,
 }
 
 impl Context {
+    fn log(&self, status: StatusCode, began: Instant) {
+        let millis = began.elapsed().as_millis();
+        if !self.method.is_safe() {
+            let status = status.as_u16();
+            tracing::info!(request_id = %self.id, method = %self.method, path = %self.path, status, millis, "write");
+        }
+        if millis >= SLOW_MILLIS {
+            tracing::warn!(request_id = %self.id, method = %self.method, path = %self.path, millis, "slow request");
+        }
+    }
+
     fn finish(&self, error: &Error) -> Finished {
         let problem = error.problem(&self.path);
         let status = error.status_code();
-        // Who asks for a position that is not there yet, or for more than searching's share, is answered: nothing is wrong.
-        if status.is_server_error() && !matches!(error, Error::NotSeenYet(_) | Error::SearchBusy | Error::TransferBusy)
-        {
+        // Who asks for a position that is not there yet, or for more than there is room for, is answered: nothing is wrong. That
+        // Postgres is away the follower says, once.
+        let is_expected = match error {
+            Error::NotSeenYet(_) | Error::SearchBusy | Error::TransferBusy | Error::Overloaded => true,
+            Error::Unavailable(_) => self.is_away,
+            _ => false,
+        };
+        if status.is_server_error() && !is_expected {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(request_id = %self.id, method = %self.method, path = %self.path, status = status.as_u16(), cause, "{error}");
         }
@@ -145,12 +248,13 @@ impl Context {
             | Error::Overtaken
             | Error::SearchBusy
             | Error::TransferBusy
+            | Error::Overloaded
             | Error::TimedOut(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }
-        self.add_headers(&mut headers);
+        add_headers(&mut headers, &self.id);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         Finished { status, headers, body }
     }
@@ -168,22 +272,23 @@ impl Context {
         }
         finished
     }
+}
 
-    fn add_headers(&self, headers: &mut HeaderMap) {
-        if let Ok(id) = HeaderValue::from_str(&self.id) {
-            headers.insert(X_REQUEST_ID, id);
-        }
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        // Reads are open to every page; no answer depends on cookies.
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(
-                "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, Deprecation, \
-                 Sunset",
-            ),
-        );
+/// What every answer has.
+fn add_headers(headers: &mut HeaderMap, id: &str) {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(X_REQUEST_ID, id);
     }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Reads are open to every page; no answer depends on cookies.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(
+            "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, Deprecation, \
+             Sunset",
+        ),
+    );
 }
 
 /// An answer that is complete without its request.
@@ -235,8 +340,8 @@ fn keep_headers(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 /// The caller's own id, where it is harmless in a log; else a new one.
-fn request_id(request: &ServiceRequest, state: &State) -> String {
-    let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+fn request_id(headers: &HeaderMap, state: &State) -> String {
+    let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
     let harmless = |id: &&str| {
         (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
@@ -270,7 +375,7 @@ mod tests {
     #[test]
     fn who_sends_the_wrong_type_is_told_the_right_ones() {
         for (method, accept_patch) in [(Method::POST, None), (Method::PATCH, Some("application/json"))] {
-            let context = Context { id: "id".into(), method, path: "/terms".into() };
+            let context = Context { id: "id".into(), method, path: "/terms".into(), is_away: false };
             let finished = context.finish(&Error::UnsupportedMediaType { accepted: "application/json" });
             let header = |name| finished.headers.get(name).and_then(|value| value.to_str().ok());
             assert_eq!(finished.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);

@@ -99,8 +99,8 @@ pub async fn filter(
     let Some(value) = value else { return Ok(None) };
     let found = match Segment::of(value) {
         Segment::Neither(_) => None,
-        Segment::Slug(slug) => find(&mut *snapshot, kind, Some(slug.as_str()), None, false).await?,
-        Segment::Id(id) => find(&mut *snapshot, kind, None, Some(id), false).await?,
+        Segment::Slug(slug) => find(&mut *snapshot, kind, Some(slug.as_str()), None, false).await?.0,
+        Segment::Id(id) => find(&mut *snapshot, kind, None, Some(id), false).await?.0,
     };
     if let Some(found) = found.filter(|found| !found.deleted) {
         return Ok(Some(found.id));
@@ -162,11 +162,11 @@ pub async fn read(
 /// [`Error::NoOtherEnd`]; a database that does not answer.
 pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid, Error> {
     let address = Address { segment: Segment::of(segment), rest: String::new() };
-    let mut connection = postgres::snapshot(&state.database).await?;
+    let mut connection = postgres::snapshot(&state.database()).await?;
     let found = match &address.segment {
         Segment::Neither(_) => None,
-        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, true).await?,
-        Segment::Id(id) => find(&mut connection, kind, None, Some(*id), true).await?,
+        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, true).await?.0,
+        Segment::Id(id) => find(&mut connection, kind, None, Some(*id), true).await?.0,
     };
     if let Some(found) = found {
         return Ok(found.id);
@@ -176,7 +176,7 @@ pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid,
     Err(Error::NoOtherEnd { kind, other: address.segment.text(), suggestions, seen })
 }
 
-/// Which entity an address is about, all from one snapshot. With `drafts` also those that were never public; with
+/// Which entity an address is about, from one statement. With `drafts` also those that were never public; with
 /// `trash` those that are deleted as well.
 ///
 /// Only those slugs lead the anonymous on under which the entity was public: for others it never existed.
@@ -184,20 +184,21 @@ pub async fn other_end(state: &State, kind: Kind, segment: &str) -> Result<Uuid,
 /// # Errors
 /// [`Error::Gone`] and [`Error::NoEntity`], or a database that does not answer.
 pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, trash: bool) -> Result<Located, Error> {
-    let mut connection = postgres::snapshot(&state.database).await?;
     let text = address.segment.text();
     let mut keys = Keys::default();
     // What can be no slug will never be one.
     if !matches!(address.segment, Segment::Neither(_)) {
         keys.add(format!("slug:{}/{text}", kind.as_str()));
     }
-    let found = match &address.segment {
-        Segment::Neither(_) => None,
-        Segment::Slug(slug) => find(&mut connection, kind, Some(slug.as_str()), None, drafts).await?,
-        Segment::Id(id) => find(&mut connection, kind, None, Some(*id), drafts).await?,
+    let (slug, id) = match &address.segment {
+        Segment::Neither(_) => (None, None),
+        Segment::Slug(slug) => (Some(slug.as_str()), None),
+        Segment::Id(id) => (None, Some(*id)),
     };
+    let mut connection = state.database().acquire().await?;
+    let (found, number) = find(&mut connection, kind, slug, id, drafts).await?;
+    let position = state.position(number);
     if let Some(found) = found {
-        let position = state.position(found.position);
         keys.add(format!("{}:{}/card", kind.as_str(), found.id));
         if found.deleted && !trash {
             return Err(Error::Gone { seen: Seen { position, keys } });
@@ -208,40 +209,46 @@ pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, 
         let location = format!("/{}/{}{}", kind.plural(), found.slug, address.rest);
         return Ok(Located::Moved(Answer::moved(location, Seen { position, keys })));
     }
-    let (number, suggestions) = closest(&mut connection, kind, &text).await?;
-    Err(Error::NoEntity { suggestions, seen: Seen { position: state.position(number), keys } })
+    // Whoever tries out addresses is told that they are not there, one at a time what is close to them.
+    let suggestions = match state.suggestions.try_acquire() {
+        Ok(_turn) => closest(&mut connection, kind, &text).await?.1,
+        Err(_taken) => Vec::new(),
+    };
+    Err(Error::NoEntity { suggestions, seen: Seen { position, keys } })
 }
 
 struct Found {
     id: Uuid,
     slug: String,
     deleted: bool,
-    position: i64,
 }
 
+/// What a slug or an id leads to, and the position at which it does.
 async fn find(
     conn: &mut PgConnection,
     kind: Kind,
     slug: Option<&str>,
     id: Option<Uuid>,
     drafts: bool,
-) -> Result<Option<Found>, sqlx::Error> {
-    sqlx::query_as!(
-        Found,
+) -> Result<(Option<Found>, i64), sqlx::Error> {
+    let row = sqlx::query!(
         r#"
-        select e.id as "id!", e.slug as "slug!", e.deleted as "deleted!",
-               coalesce((select max(position) from changes), 0) as "position!"
-          from (select h.entity as id from slug_history h where h.kind = $1 and h.slug = $2 and (h.public or $4)
-                union all
-                select $3::uuid where $3::uuid is not null) asked
-          join lateral (
-              select t.id, t.slug, t.deleted_at is not null as deleted from terms t
-               where $1 = 'term' and t.id = asked.id and (t.published_at is not null or $4)
-              union all
-              select c.id, c.slug, c.deleted_at is not null from categories c where $1 = 'category' and c.id = asked.id
-              union all
-              select k.id, k.slug, k.deleted_at is not null from companies k
-               where $1 = 'company' and k.id = asked.id and (k.published_at is not null or $4)
+        select e.id as "id?", e.slug as "slug?", e.deleted as "deleted?", log.position as "position!"
+          from (select coalesce(max(position), 0) as position from changes) log
+          left join lateral (
+              select found.id, found.slug, found.deleted
+                from (select h.entity as id from slug_history h where h.kind = $1 and h.slug = $2 and (h.public or $4)
+                      union all
+                      select $3::uuid where $3::uuid is not null) asked
+                join lateral (
+                    select t.id, t.slug, t.deleted_at is not null as deleted from terms t
+                     where $1 = 'term' and t.id = asked.id and (t.published_at is not null or $4)
+                    union all
+                    select c.id, c.slug, c.deleted_at is not null from categories c where $1 = 'category' and c.id = asked.id
+                    union all
+                    select k.id, k.slug, k.deleted_at is not null from companies k
+                     where $1 = 'company' and k.id = asked.id and (k.published_at is not null or $4)
+                ) found on true
           ) e on true
         "#,
         kind.as_str(),
@@ -249,8 +256,13 @@ async fn find(
         id,
         drafts
     )
-    .fetch_optional(conn)
-    .await
+    .fetch_one(conn)
+    .await?;
+    let found = match (row.id, row.slug, row.deleted) {
+        (Some(id), Some(slug), Some(deleted)) => Some(Found { id, slug, deleted }),
+        _ => None,
+    };
+    Ok((found, row.position))
 }
 
 /// Up to five slugs of public entities that are meant, probably, and the position at which they were: first the terms of

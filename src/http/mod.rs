@@ -6,6 +6,7 @@ pub mod body;
 pub mod boundary;
 pub mod fallback;
 pub mod idempotency;
+pub mod kept;
 pub mod lookup;
 pub mod negotiate;
 pub mod paging;

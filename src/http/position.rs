@@ -1,6 +1,6 @@
 //! `Termbase-After`: an answer at a position or later, so that a client reads its own writes through any instance.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
@@ -13,9 +13,7 @@ use crate::{
 pub const TERMBASE_AFTER: HeaderName = HeaderName::from_static("termbase-after");
 
 /// How long a request waits at most for its position.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How soon it looks again: then after twice as long each time, so that a header costs a few looks and not fifty.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(900);
 
 /// The position that a request asks for.
 ///
@@ -37,28 +35,19 @@ fn bad(code: &str, detail: &str) -> Error {
     Error::BadRequest(vec![Fault::header("Termbase-After", code, detail)])
 }
 
-/// Waits until a snapshot that begins now sees `position`.
+/// Waits until this instance has followed the log up to `position`: a snapshot that begins then sees it.
 ///
 /// # Errors
-/// [`Error::LogRestarted`] for a position of another log; [`Error::NotSeenYet`] after a second.
+/// [`Error::LogRestarted`] for a position of another log; [`Error::NotSeenYet`] after 0.9 seconds.
 pub async fn wait_for(state: &State, position: Position) -> Result<(), Error> {
-    if position.log_id != state.log_id {
+    if position.log_id != state.followed.log_id() {
         return Err(Error::LogRestarted);
     }
-    let began = Instant::now();
-    let mut pause = FIRST_LOOK;
-    loop {
-        let newest = sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "newest!" from changes"#)
-            .fetch_one(&state.database)
-            .await?;
-        if newest >= position.number {
-            return Ok(());
-        }
-        let left = PATIENCE.saturating_sub(began.elapsed());
-        if left.is_zero() {
-            return Err(Error::NotSeenYet(position));
-        }
-        tokio::time::sleep(pause.min(left)).await;
-        pause *= 2;
+    let reached = tokio::time::timeout(PATIENCE, state.followed.reached(position.number)).await;
+    // The log may have begun anew meanwhile.
+    match reached {
+        _ if position.log_id != state.followed.log_id() => Err(Error::LogRestarted),
+        Ok(()) => Ok(()),
+        Err(_elapsed) => Err(Error::NotSeenYet(position)),
     }
 }

@@ -5,7 +5,11 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{self, HeaderMap},
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -28,10 +32,13 @@ pub fn entity_tag(revision: Option<Uuid>, identity_bytes: &[u8], coding: Coding)
 /// Whether `If-None-Match` names this tag, or any. A `W/` before a tag is passed over: proxies put it there when they
 /// compress, and the comparison is the weak one by the standard.
 #[must_use]
-pub fn none_match_names(request: &HttpRequest, tag: &str) -> bool {
-    let values = request.headers().get_all(header::IF_NONE_MATCH);
-    values.filter_map(|value| value.to_str().ok()).any(|value| {
-        value.trim() == "*" || value.split(',').any(|candidate| candidate.trim().trim_start_matches("W/") == tag)
+pub fn none_match_names(headers: &HeaderMap, tag: &[u8]) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()).any(|value| {
+        value == b"*"
+            || value
+                .split(|byte| *byte == b',')
+                .map(<[u8]>::trim_ascii)
+                .any(|candidate| candidate == tag || candidate.strip_prefix(b"W/").is_some_and(|strong| strong == tag))
     })
 }
 

@@ -41,6 +41,7 @@ pub const TAG_CATEGORIES: &str = "categories";
 pub const TAG_COMPANIES: &str = "companies";
 pub const TAG_SEARCH: &str = "search";
 pub const TAG_SITE: &str = "site";
+pub const TAG_CHANGES: &str = "changes";
 pub const TAG_TOKENS: &str = "tokens";
 pub const TAG_TRASH: &str = "trash";
 pub const TAG_TRANSFER: &str = "transfer";
@@ -88,6 +89,7 @@ impl<'c> Routes<'c> {
         (name = "companies", description = "The companies that work with them."),
         (name = "search", description = "All three by what they are called, and by what is said of them."),
         (name = "site", description = "What the site that shows the glossary passes on: its sitemap and its feed."),
+        (name = "changes", description = "What has changed, for caches, frontends and mirrors that follow the glossary."),
         (name = "tokens", description = "Who may do what: tokens and their roles."),
         (name = "trash", description = "What was deleted, and can come back or go for good."),
         (name = "transfer", description = "The glossary as a file, and files as the glossary."),
@@ -153,7 +155,8 @@ fn finish(operation: &mut Operation) {
     let has_tag = responses.contains_key("304");
     let may_have_token = responses.contains_key("401");
     let id = operation.operation_id.clone().unwrap_or_default();
-    let of_glossary = operation.tags.iter().flatten().any(|tag| ![TAG_TOKENS, TAG_SERVICE].contains(&tag.as_str()));
+    let of_glossary =
+        operation.tags.iter().flatten().any(|tag| ![TAG_TOKENS, TAG_SERVICE, TAG_CHANGES].contains(&tag.as_str()));
     let successes = responses.iter_mut().filter_map(|(status, response)| match response {
         RefOr::T(response) if status.starts_with('2') => Some(response),
         _ => None,
@@ -324,6 +327,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_company_revisions", include_str!("../../openapi/examples/list_company_revisions.json")),
     ("read_company_revision", include_str!("../../openapi/examples/read_company_revision.json")),
     ("compare_company_revisions", include_str!("../../openapi/examples/compare_company_revisions.json")),
+    ("list_changes", include_str!("../../openapi/examples/list_changes.json")),
     ("list_trash", include_str!("../../openapi/examples/list_trash.json")),
     ("read_me", include_str!("../../openapi/examples/read_me.json")),
     ("list_tokens", include_str!("../../openapi/examples/list_tokens.json")),

@@ -95,6 +95,38 @@ impl IntoResponses for SitemapPartErrors {
     }
 }
 
+/// What following the changes can answer beside `200`.
+pub struct ChangesErrors;
+
+impl IntoResponses for ChangesErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let limit = Fault::query("limit", "out_of_range", "Expected a whole number from 1 to 1000.");
+        let errors = [Error::BadRequest(vec![limit]), Error::ChangesTrimmed];
+        problems("/changes", errors.into_iter().chain(caller_problems()))
+    }
+}
+
+/// What a stream of them can answer beside `200`.
+pub struct StreamErrors;
+
+impl IntoResponses for StreamErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let expected = "Expected the id of an event, such as 018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42.";
+        let last = Fault::header("Last-Event-ID", "not_a_position", expected);
+        let errors = [Error::BadRequest(vec![last]), Error::ChangesTrimmed];
+        problems("/changes/stream", errors.into_iter().chain(caller_problems()))
+    }
+}
+
+/// What the metrics can answer beside `200`.
+pub struct MetricsErrors;
+
+impl IntoResponses for MetricsErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems("/metrics", [no_parameters()].into_iter().chain(token_errors(Role::Viewer)))
+    }
+}
+
 /// What searching can answer beside `200`.
 pub struct SearchErrors;
 

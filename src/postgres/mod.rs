@@ -27,18 +27,16 @@ static MIGRATIONS: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!(
 /// How long one attempt to connect may take: a host that swallows what is sent to it would hold us for minutes.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long a request waits at most for a connection.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-
 const IDLE_UNASKED: Duration = Duration::from_millis(500);
 
 /// A pool of at most `connections`. All are opened at once and kept, by the runtime that calls this: a connection's
-/// I/O stays with the runtime that opened it, and one that a busy worker had opened would wait for that worker.
-pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+/// I/O stays with the runtime that opened it, and one that a busy worker had opened would wait for that worker. A request
+/// waits for one for `patience` at most.
+pub fn pool(options: PgConnectOptions, connections: u32, patience: Duration) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .min_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(patience)
         // A connection that was used a moment ago is not asked first whether it lives: that would be a second round
         // trip for each page. One that lay idle is, so that a restart of Postgres costs no request its answer.
         .test_before_acquire(false)
@@ -51,6 +49,12 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
             })
         })
         .connect_lazy_with(options)
+}
+
+/// The same pool, with connections of its own.
+#[must_use]
+pub fn again(pool: &PgPool) -> PgPool {
+    pool.options().clone().connect_lazy_with((*pool.connect_options()).clone())
 }
 
 /// Brings the tables to this version's state, under a lock, so that several instances may start at once.

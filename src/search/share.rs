@@ -77,7 +77,8 @@ impl Searching {
         let place = state.searches.places.clone().try_acquire_owned().map_err(busy)?;
         let turn = timeout(PATIENCE, state.searches.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Error::SearchBusy) };
-        let mut snapshot = postgres::begin(&state.database, "begin isolation level repeatable read, read only").await?;
+        let mut snapshot =
+            postgres::begin(&state.database(), "begin isolation level repeatable read, read only").await?;
         // One plan does for whatever is asked: planning costs more than finding. And it is one by the indexes: to compare
         // names costs far more than the planner thinks.
         let row = sqlx::query!(
@@ -99,7 +100,7 @@ impl Searching {
         Ok(Searching {
             snapshot: Some(snapshot),
             process: row.process,
-            database: state.database.clone(),
+            database: state.database(),
             permits: Some([place, turn]),
             position: row.position,
             stems: row.stems,

@@ -42,7 +42,7 @@ pub async fn read_feed(state: Data<State>, query: Query, _reader: Reader) -> Res
     query.finish()?;
     let site = &state.http.site;
     let term_url = site.term_url()?;
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let entries = sqlx::query_as!(
         Entry,
         r#"

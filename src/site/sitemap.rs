@@ -39,7 +39,7 @@ const PART_TERMS_MAX: i64 = 10_000;
 pub async fn read_sitemap(state: Data<State>, query: Query, _reader: Reader) -> Result<Answer, Error> {
     query.finish()?;
     let site = state.http.site.term_url()?;
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let pages = pages(&mut snapshot, Uuid::nil(), PART_TERMS_MAX + 1).await?;
     let document = if i64::try_from(pages.len()).is_ok_and(|count| count <= PART_TERMS_MAX) {
         list(site, &pages)?
@@ -69,7 +69,7 @@ pub async fn read_sitemap_part(
     query.finish()?;
     let site = state.http.site.term_url()?;
     let first = Uuid::try_parse(&first).ok().filter(|id| id.to_string() == *first).ok_or(Error::NoAddress)?;
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let pages = pages(&mut snapshot, first, PART_TERMS_MAX).await?;
     if pages.is_empty() {
         return Err(Error::NoAddress);

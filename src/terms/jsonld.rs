@@ -122,7 +122,7 @@ async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<
         which.id(),
         drafts
     )
-    .fetch_optional(&state.database)
+    .fetch_optional(&state.database())
     .await?;
     let Some(row) = row else { return Ok(None) };
     let site = &state.http.site;

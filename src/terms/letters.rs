@@ -51,7 +51,7 @@ pub struct LetterList {
 #[get("/letters")]
 pub async fn list_letters(state: Data<State>, mut query: Query, _: Reader) -> Result<Answer, Error> {
     let category = query.text("category");
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let category = lookup::filter(&mut snapshot, &mut query, "category", Kind::Category, category.as_deref()).await?;
     query.finish()?;
     let mut keys = Keys::default();

@@ -101,7 +101,7 @@ pub async fn list_terms(state: Data<State>, mut query: Query, reader: Reader) ->
     if asked.status() == TermStatus::Draft {
         reader.may_see_drafts()?;
     }
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let mut keys = Keys::default();
     let narrowed = asked.look_up(&mut snapshot, &mut query, &mut keys).await?;
     query.finish()?;

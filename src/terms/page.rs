@@ -197,7 +197,7 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
         which.id(),
         drafts
     )
-    .fetch_optional(&state.database)
+    .fetch_optional(&state.database())
     .await?;
     let Some(row) = row else { return Ok(None) };
     let companies = companies::excerpt_of_term(

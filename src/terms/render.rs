@@ -56,6 +56,6 @@ async fn is_behind(state: &State) -> Result<bool, sqlx::Error> {
         r#"select exists(select from terms where body_renderer < $1) as "behind!""#,
         markdown::RENDERER_VERSION
     )
-    .fetch_one(&state.database)
+    .fetch_one(&state.database())
     .await
 }

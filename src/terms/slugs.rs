@@ -85,7 +85,7 @@ pub(super) async fn answer(state: &State, query: Query, asked: &[String]) -> Res
         &slugs as &[Option<&str>],
         &ids as &[Option<Uuid>]
     )
-    .fetch_one(&state.database)
+    .fetch_one(&state.database())
     .await?;
     // What is there no more may come back, under all of its slugs.
     found.cards.0.iter().for_each(|(_, id, _)| keys.add(format!("term:{id}/card")));

@@ -55,7 +55,7 @@ pub async fn run(command: Command, state: &State) -> Result<(), Box<dyn std::err
             writeln!(std::io::stdout(), "{}", secret.expose_secret())?;
         }
         Command::List => {
-            let tokens = super::list(&state.database, None, None).await.map_err(Error::from)?;
+            let tokens = super::list(&state.database(), None, None).await.map_err(Error::from)?;
             match write!(std::io::stdout(), "{}", table(&tokens)) {
                 // Whoever reads has read enough: `head`, say.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}

@@ -113,7 +113,7 @@ pub async fn read_me(state: Data<State>, query: Query, Viewer(author): Viewer) -
 pub async fn list_tokens(state: Data<State>, mut query: Query, _: Admin) -> Result<HttpResponse, Error> {
     let page = Page::take(&mut query, "/tokens", &[]);
     query.finish()?;
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let mut items = super::list(&mut *snapshot, page.after.as_ref(), Some(page.limit + 1)).await?;
     let total = sqlx::query_scalar!(r#"select count(*) as "total!" from api_tokens"#).fetch_one(&mut *snapshot).await?;
     let next_cursor = page.cut(&mut items, |token| After { key: token.created_at, id: token.id });

@@ -162,7 +162,7 @@ pub async fn create(state: &State, wanted: TokenCreate) -> Result<(Token, Secret
         created_at as Timestamp,
         expires_at as Option<Timestamp>
     )
-    .execute(&state.database)
+    .execute(&state.database())
     .await?;
     Ok((Token { id, name, role, created_at, expires_at, last_used_at: None, revoked_at: None }, secret))
 }
@@ -208,7 +208,7 @@ pub async fn read(state: &State, id: Uuid) -> Result<Token, Error> {
         "#,
         id
     )
-    .fetch_optional(&state.database)
+    .fetch_optional(&state.database())
     .await?;
     token.ok_or(Error::NoToken)
 }
@@ -219,7 +219,7 @@ pub async fn read(state: &State, id: Uuid) -> Result<Token, Error> {
 /// [`Error::NoToken`]; [`Error::Conflict`] for the last admin token that is valid; a database that does not answer.
 pub async fn revoke(state: &State, id: Uuid) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut transaction = postgres::begin(&state.database, "begin isolation level read committed").await?;
+    let mut transaction = postgres::begin(&state.database(), "begin isolation level read committed").await?;
     // Locked, so that of two who revoke the last two tokens the second one sees what the first did.
     let admins = sqlx::query_scalar!(
         r#"
@@ -269,7 +269,7 @@ pub async fn make_first(
     };
     // The table's lock makes one of several instances that start at once the first.
     let mut transaction =
-        postgres::begin(&state.database, "begin; lock table api_tokens in share row exclusive mode").await?;
+        postgres::begin(&state.database(), "begin; lock table api_tokens in share row exclusive mode").await?;
     let made = sqlx::query_scalar!(
         r#"
         insert into api_tokens (id, name, role, sha256, created_at)
@@ -315,7 +315,7 @@ pub async fn find(state: &State, token: &SecretString) -> Result<Option<Author>,
         auth::hash(token.expose_secret()),
         state.clock.now() as Timestamp
     )
-    .fetch_optional(&state.database)
+    .fetch_optional(&state.database())
     .await?;
     Ok(found.map(|row| Author { token: Some(row.id), name: row.name, role: row.role }))
 }

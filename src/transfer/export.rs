@@ -44,7 +44,7 @@ impl Export {
     /// # Errors
     /// A database that does not answer.
     pub async fn begin(state: &State, revisions: bool) -> Result<Self, Error> {
-        let mut snapshot = postgres::snapshot(&state.database).await?;
+        let mut snapshot = postgres::snapshot(&state.database()).await?;
         let position = state.position(postgres::position(&mut snapshot).await?);
         Ok(Export {
             snapshot,

@@ -44,7 +44,7 @@ pub enum ExportError {
 /// # Errors
 /// [`ExportError`].
 pub async fn export_yaml(state: &State, into: &Path) -> Result<Exported, ExportError> {
-    let mut snapshot = postgres::snapshot(&state.database).await.map_err(Error::from)?;
+    let mut snapshot = postgres::snapshot(&state.database()).await.map_err(Error::from)?;
     let position = state.position(postgres::position(&mut snapshot).await.map_err(Error::from)?);
     std::fs::create_dir_all(into).map_err(|source| ExportError::Unwritable { path: into.to_owned(), source })?;
     let mut exported = Exported { position, categories: 0, companies: 0, terms: 0, files: Vec::new() };

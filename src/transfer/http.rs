@@ -182,7 +182,7 @@ async fn answer(state: &State, report: Report, items: Items, dry_run: bool) -> R
     }
     let position = match report.position {
         Some(position) => position,
-        None => state.position(crate::postgres::position(&mut *state.database.acquire().await?).await?),
+        None => state.position(crate::postgres::position(&mut *state.database().acquire().await?).await?),
     };
     let counts = [Kind::Category, Kind::Company, Kind::Term].into_iter().map(|kind| count(kind, &report.counts));
     let body = ImportReport { dry_run, counts: counts.collect(), items: items.list, more: items.more };

@@ -107,7 +107,11 @@ pub fn http_settings() -> HttpSettings {
         write_origins: Origins::These(Vec::new()),
         require_if_match: false,
         site: SiteSettings { term_url: TermUrl::parse("https://example.org/glossary/{slug}"), name: "Glossary".into() },
-        request_timeout: Duration::from_secs(20),
+        cache_bytes: 16 * 1024 * 1024,
+        changes_kept: Duration::from_secs(90 * 24 * 3600),
+        // Many tests share the machine: what is slow is not away.
+        patience: Duration::from_secs(15),
+        request_timeout: Duration::from_secs(40),
         drain_timeout: Duration::from_secs(1),
         workers: 1,
     }
@@ -214,7 +218,7 @@ async fn template(content: Content) -> String {
         admin(&format!("create database {draft}")).await.unwrap();
         postgres::migrate(&options(&draft)).await.unwrap();
         if let Content::Samples = content {
-            let pool = postgres::pool(options(&draft), 2);
+            let pool = postgres::pool(options(&draft), 2, Duration::from_secs(15));
             let log_id = postgres::log_id(&pool).await.unwrap();
             let clock = clock_from(datetime!(2026-11-24 12:00 UTC));
             let state = State::new(pool.clone(), clock, http_settings(), log_id);
@@ -262,7 +266,7 @@ impl TestApp {
 
     /// On a database that was made before, with a pool of so many connections.
     pub async fn serve(database: Database, http: HttpSettings, connections: u32) -> Self {
-        let pool = postgres::pool(database.options(), connections);
+        let pool = postgres::pool(database.options(), connections, http.patience);
         let log_id = postgres::log_id(&pool).await.unwrap();
         let state = Data::new(State::new(pool, clock(), http, log_id));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -274,7 +278,7 @@ impl TestApp {
     }
 
     pub fn pool(&self) -> &PgPool {
-        &self.state.database
+        &self.state.database()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

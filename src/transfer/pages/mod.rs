@@ -92,11 +92,11 @@ impl From<sqlx::Error> for PagesError {
 /// Something else at `folder`; a database or a file system that fails. What was there before stays as it is.
 pub async fn write(state: &State, folder: &Path, tell: &mut dyn FnMut(usize, usize)) -> Result<Written, PagesError> {
     let folder = Folder::begin(folder)?;
-    let mut snapshot = postgres::snapshot(&state.database).await?;
+    let mut snapshot = postgres::snapshot(&state.database()).await?;
     let position = state.position(postgres::position(&mut snapshot).await?);
     let mut waiting = VecDeque::from(addresses(state, &mut snapshot).await?);
-    let pool = frozen(&state.database, &mut snapshot).await?;
-    let frozen = Data::new(State::new(pool, Clock::system(), state.http.clone(), state.log_id));
+    let pool = frozen(&state.database(), &mut snapshot).await?;
+    let frozen = Data::new(State::new(pool, Clock::system(), state.http.clone(), state.followed.log_id()));
     let ask = app::in_process(frozen.clone()).await;
     let mut copy = Copy::default();
     let (mut asked, mut answers) = (waiting.len(), FuturesUnordered::new());
@@ -114,7 +114,7 @@ pub async fn write(state: &State, folder: &Path, tell: &mut dyn FnMut(usize, usi
         tell(asked - waiting.len() - answers.len(), asked);
     }
     drop(answers);
-    frozen.database.close().await;
+    frozen.database().close().await;
     nginx::write(&folder, &state.http, position, &copy)?;
     let written = Written { position, pages: copy.pages, moved: copy.moved.len(), gone: copy.gone.len() };
     let about = json!({

@@ -1,0 +1,286 @@
+//! The follower: one task an instance that reads the log and hands each change to all that is derived from it.
+//!
+//! It is woken by `NOTIFY`, by a write of its own instance, and every [`EVERY`] without either. It reads from its own position
+//! *inclusive*, and compares the change's id: another one, or none, means that the database was restored or has lost writes.
+//! Then the log's id is renewed, and everything derived starts over.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::web::Data;
+use sqlx::{
+    Connection, PgConnection, PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::{task::JoinHandle, time::timeout};
+use uuid::Uuid;
+
+use super::{
+    log::{self, Change, PART},
+    recent::Told,
+};
+use crate::{error::Error, state::State};
+
+/// How long the follower waits for a wake-up before it looks by itself.
+const EVERY: Duration = Duration::from_millis(300);
+/// How soon it tries again where Postgres does not answer.
+const AGAIN: Duration = Duration::from_millis(100);
+/// After so long an absence a pool's connections may lead to a server that is no more: they are made anew.
+const LONG: Duration = Duration::from_millis(500);
+
+const CHANNEL: &str = "termbase_changes";
+
+/// Something that is derived from the log.
+pub trait Derived {
+    const NAME: &'static str;
+    /// Takes changes in, in their order.
+    fn apply(&self, changes: &[Arc<Told>]);
+    /// Forgets all that was derived up to `position`.
+    fn start_over(&self, position: i64);
+}
+
+/// Follows the log until the service stops.
+pub fn follow(state: &Data<State>) {
+    let listening = listen(state);
+    let trimming = tokio::spawn({
+        let state = state.clone();
+        async move { log::keep_trimmed(&state).await }
+    });
+    let state = state.clone();
+    tokio::spawn(async move {
+        let mut follower = Follower { state: &state, connection: None, at: None, listening, lost: None };
+        follower.run().await;
+        follower.listening.abort();
+        trimming.abort();
+    });
+}
+
+/// The last change that was handed out.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    log_id: Uuid,
+    position: i64,
+    /// None where nothing was ever written.
+    id: Option<Uuid>,
+}
+
+struct Follower<'s> {
+    state: &'s Data<State>,
+    connection: Option<PgConnection>,
+    /// None before the first look.
+    at: Option<At>,
+    listening: JoinHandle<()>,
+    /// Since when Postgres does not answer.
+    lost: Option<Instant>,
+}
+
+impl Follower<'_> {
+    async fn run(&mut self) {
+        let followed = &self.state.followed;
+        let mut stopped = followed.watch_log();
+        while !followed.has_ended() {
+            let began = Instant::now();
+            match self.look().await {
+                Ok(()) => self.found(began),
+                Err(error) => self.missed(&error),
+            }
+            let pause = if self.lost.is_some() { AGAIN } else { EVERY };
+            let next = tokio::time::Instant::from_std(began) + pause;
+            tokio::select! {
+                () = followed.wake.notified(), if self.lost.is_none() => {}
+                () = tokio::time::sleep_until(next) => {}
+                _ = stopped.wait_for(|_| followed.has_ended()) => {}
+            }
+        }
+    }
+
+    /// Reads everything after the last change, and hands it out.
+    async fn look(&mut self) -> Result<(), Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let options = self.state.database().connect_options();
+                self.soon(PgConnection::connect_with(&options)).await?
+            }
+        };
+        let Some(mut at) = self.at else {
+            self.begin(&mut connection).await?;
+            self.connection = Some(connection);
+            return Ok(());
+        };
+        loop {
+            let mut changes = self.soon(log::read_from(&mut connection, at.position)).await?;
+            if let Some(id) = at.id {
+                if changes.first().map(|first| first.id) != Some(id) {
+                    self.start_anew(&mut connection, at).await?;
+                    self.connection = Some(connection);
+                    return Ok(());
+                }
+                changes.remove(0);
+            }
+            let is_last = changes.len() + 1 < usize::try_from(PART).unwrap_or(usize::MAX);
+            if let Some(last) = changes.last() {
+                at = At { position: last.position, id: Some(last.id), ..at };
+                let is_reset = changes.iter().any(Change::is_reset);
+                self.hand_out(
+                    &changes.into_iter().map(|change| Arc::new(change.into())).collect::<Vec<_>>(),
+                    at.position,
+                );
+                self.at = Some(at);
+                if is_reset {
+                    let (log_id, _) = self.soon(log::identity(&mut connection)).await?;
+                    if log_id != at.log_id {
+                        self.adopt(At { log_id, ..at });
+                        at.log_id = log_id;
+                    }
+                }
+            }
+            if is_last {
+                self.connection = Some(connection);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins where the log is now: nothing was derived from what came before.
+    async fn begin(&mut self, connection: &mut PgConnection) -> Result<(), Error> {
+        let (log_id, _) = self.soon(log::identity(&mut *connection)).await?;
+        let newest = self.soon(log::newest(connection)).await?;
+        self.adopt(At { log_id, position: newest.map_or(0, |newest| newest.0), id: newest.map(|newest| newest.1) });
+        Ok(())
+    }
+
+    /// The last change is another, or gone.
+    async fn start_anew(&mut self, connection: &mut PgConnection, at: At) -> Result<(), Error> {
+        let (log_id, is_standby) = self.soon(log::identity(&mut *connection)).await?;
+        if is_standby {
+            // It may get there yet.
+            return Err(Error::NotReady("The standby lacks what was read before.".into()));
+        }
+        if log_id == at.log_id {
+            tracing::warn!(
+                position = at.position,
+                "the database has lost changes that were read: it was restored; the log begins anew"
+            );
+            log::renew(self.state, log_id).await?;
+        }
+        self.begin(connection).await
+    }
+
+    /// What Postgres answers within the time that it has.
+    async fn soon<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+        let answered = timeout(self.state.http.patience, asked).await;
+        Ok(answered.map_err(|_elapsed| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??)
+    }
+
+    /// Everything derived starts over, at a place in a log.
+    fn adopt(&mut self, at: At) {
+        self.at = Some(at);
+        start_over(&self.state.cache, at.position);
+        start_over(&self.state.recent, at.position);
+        self.state.followed.begin(at.log_id, at.position);
+    }
+
+    fn hand_out(&self, changes: &[Arc<Told>], position: i64) {
+        hand_to(&self.state.cache, changes, position);
+        hand_to(&self.state.recent, changes, position);
+        self.state.followed.advance(position);
+    }
+
+    fn found(&mut self, began: Instant) {
+        self.state.followed.looked(began);
+        let Some(since) = self.lost.take() else { return };
+        tracing::info!(seconds = since.elapsed().as_secs_f32(), "Postgres answers again");
+        if since.elapsed() > LONG {
+            self.state.renew_database();
+            // Its peer may be dead, and would never say so.
+            self.listening.abort();
+            self.listening = listen(self.state);
+        }
+    }
+
+    fn missed(&mut self, error: &Error) {
+        self.connection = None;
+        self.state.followed.lost();
+        if self.lost.is_none() {
+            self.lost = Some(Instant::now());
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(
+                cause,
+                "Postgres does not answer. Kept answers go on, with their age; all else is refused."
+            );
+        }
+    }
+}
+
+/// A panic in one that is derived does not stop the others: it starts over, which makes all that it had kept misses.
+fn hand_to<D: Derived>(derived: &D, changes: &[Arc<Told>], position: i64) {
+    if catch_unwind(AssertUnwindSafe(|| derived.apply(changes))).is_err() {
+        tracing::error!(derived = D::NAME, position, "what is derived from the log panicked, and starts over");
+        start_over(derived, position);
+    }
+}
+
+fn start_over<D: Derived>(derived: &D, position: i64) {
+    if catch_unwind(AssertUnwindSafe(|| derived.start_over(position))).is_err() {
+        tracing::error!(derived = D::NAME, position, "what is derived from the log can't start over");
+    }
+}
+
+/// Wakes the follower when somebody writes. Where a proxy takes no `LISTEN`, it goes on without.
+fn listen(state: &Data<State>) -> JoinHandle<()> {
+    let state = state.clone();
+    tokio::spawn(async move {
+        let options = state.database().connect_options();
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with((*options).clone());
+        loop {
+            if let Err(error) = wake(&state, &pool).await {
+                tracing::debug!("not woken by writes: {error}");
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    })
+}
+
+async fn wake(state: &State, pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    loop {
+        let notification = listener.recv().await?;
+        let written: i64 = notification.payload().parse().unwrap_or(i64::MAX);
+        if written > state.followed.position() {
+            state.followed.wake.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    struct Panics(AtomicI64);
+
+    impl Derived for Panics {
+        const NAME: &'static str = "panics";
+
+        fn apply(&self, _: &[Arc<Told>]) {
+            panic!("on purpose");
+        }
+
+        fn start_over(&self, position: i64) {
+            self.0.store(position, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn one_that_panics_starts_over_and_stops_nobody() {
+        let derived = Panics(AtomicI64::new(0));
+        hand_to(&derived, &[], 7);
+        assert_eq!(derived.0.load(Ordering::Relaxed), 7);
+    }
+}

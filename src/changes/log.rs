@@ -1,0 +1,171 @@
+//! The log as it is in the database: reading it, trimming it, and renewing its id.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{clock::Timestamp, editorial::Write, error::Error, state::State, tokens::Author};
+
+/// How many changes are read at a time.
+pub const PART: i64 = 1_000;
+/// How many are trimmed at a time, so that no write waits long for the transaction that does it.
+const TRIMMED_AT_ONCE: i64 = 5_000;
+/// How often it is looked for what is to be trimmed.
+const TRIM_EVERY: Duration = Duration::from_secs(600);
+
+/// What happened, as the log has it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Its place: no gaps, in the order of the commits.
+    pub position: i64,
+    /// Tells it from one that another log has at this place.
+    pub id: Uuid,
+    /// `term`, `category` or `company`; none for a reset, which speaks of everything.
+    pub kind: Option<String>,
+    pub entity: Option<Uuid>,
+    pub what: String,
+    pub slug: Option<String>,
+    pub former_slug: Option<String>,
+    pub public_before: bool,
+    pub public_after: bool,
+    pub keys: Vec<String>,
+    pub at: Timestamp,
+}
+
+impl Change {
+    /// Whether everything that is derived from the log starts over here.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.what == "reset"
+    }
+
+    /// Whether anyone could see it: what was or became public.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.public_before || self.public_after
+    }
+}
+
+/// The changes from a position on, that one included: at most [`PART`].
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn read_from(conn: &mut PgConnection, position: i64) -> Result<Vec<Change>, sqlx::Error> {
+    sqlx::query_as!(
+        Change,
+        r#"
+        select position, id, kind, entity, what, slug, former_slug, public_before, public_after, keys,
+               at as "at: Timestamp"
+          from changes
+         where position >= $1
+         order by position
+         limit $2
+        "#,
+        position,
+        PART
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The newest change: its position and its id.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn newest(conn: &mut PgConnection) -> Result<Option<(i64, Uuid)>, sqlx::Error> {
+    let row =
+        sqlx::query!("select position, id from changes order by position desc limit 1").fetch_optional(conn).await?;
+    Ok(row.map(|row| (row.position, row.id)))
+}
+
+/// The log's id, and whether the server is a standby, which may lack what was written elsewhere.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn identity(conn: &mut PgConnection) -> Result<(Uuid, bool), sqlx::Error> {
+    let row = sqlx::query!(r#"select log_id, pg_is_in_recovery() as "standby!" from log_head"#).fetch_one(conn).await?;
+    Ok((row.log_id, row.standby))
+}
+
+/// The changes after a position from the database, for one who is further back than what is kept ready; none where the log
+/// no longer goes back so far.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn read_after(pool: &PgPool, position: i64) -> Result<Option<Vec<Change>>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let changes = read_from(&mut connection, position + 1).await?;
+    match changes.first() {
+        // Positions have no gaps: another one than the next was trimmed.
+        Some(first) if first.position != position + 1 => Ok(None),
+        Some(_) => Ok(Some(changes)),
+        None => {
+            let newest = newest(&mut connection).await?.map_or(0, |newest| newest.0);
+            Ok((newest <= position).then_some(changes))
+        }
+    }
+}
+
+/// Gives the log another id, where it still has `known`: what was told of it before is not what it holds now. The change
+/// that says so tells every other instance.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn renew(state: &State, known: Uuid) -> Result<(), Error> {
+    let mut write = Write::open(state, &Author::program("termbase"), None).await?;
+    let renewed = sqlx::query!("update log_head set log_id = gen_random_uuid() where log_id = $1", known)
+        .execute(write.connection())
+        .await?;
+    if renewed.rows_affected() > 0 {
+        write.reset();
+    }
+    write.close().await?;
+    Ok(())
+}
+
+/// Removes what is older than the log is kept, now and then, for as long as the service runs. The newest change always
+/// stays: answers take their position from it.
+pub(super) async fn keep_trimmed(state: &State) {
+    loop {
+        tokio::time::sleep(TRIM_EVERY).await;
+        match trim(state).await {
+            Ok(0) => {}
+            Ok(trimmed) => tracing::info!(trimmed, "removed changes that are older than the log is kept"),
+            Err(error) => tracing::warn!("the log can't be trimmed: {error}"),
+        }
+    }
+}
+
+/// Removes what is older than the log is kept; how many changes that were.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn trim(state: &State) -> Result<u64, Error> {
+    let kept_seconds = state.http.changes_kept.as_secs_f64();
+    let mut trimmed = 0;
+    loop {
+        let mut write = Write::open(state, &Author::program("termbase"), None).await?;
+        let removed = sqlx::query!(
+            r#"
+            with old as (
+                select position from changes
+                 where position < (select max(position) from changes)
+                 order by position
+                 limit $1
+            )
+            delete from changes c using old where c.position = old.position and c.at < now() - make_interval(secs => $2)
+            "#,
+            TRIMMED_AT_ONCE,
+            kept_seconds
+        )
+        .execute(write.connection())
+        .await?
+        .rows_affected();
+        write.close().await?;
+        trimmed += removed;
+        if removed < TRIMMED_AT_ONCE.unsigned_abs() {
+            return Ok(trimmed);
+        }
+    }
+}
