@@ -218,7 +218,7 @@ async fn list_changes(state: Data<State>, mut query: Query, reader: Reader) -> R
     let position = reading.position().to_string();
     let header = HeaderValue::from_str(&position).map_err(Error::internal)?;
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((TERMBASE_POSITION, header));
+    response.insert_header((header::CACHE_CONTROL, "private, no-store")).insert_header((TERMBASE_POSITION, header));
     Ok(response.json(ChangeList { items, position, more }))
 }
 
@@ -262,7 +262,7 @@ async fn stream_changes(
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
         // nginx would keep events back to fill its buffer.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(response.streaming(stream::unfold(stream, Stream::next)))
