@@ -234,7 +234,7 @@ fn add_headers(response: &mut Response) {
             "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
         ),
         ("Cache-Control", "How long the answer may be kept, and by whom.", "public, max-age=0, s-maxage=60"),
-        ("X-Request-Id", "The id of this request, in the log too.", "01a20c78-6329-7576-ab4a-6952bacc2af5"),
+        ("X-Request-Id", "The id of this request, in the log too.", "01a20c7863297576ab4a6952bacc2af5-17"),
     ]
     .into_iter()
     .skip(tag)
