@@ -218,7 +218,7 @@ async fn list_changes(state: Data<State>, mut query: Query, reader: Reader) -> R
     let position = reading.position().to_string();
     let header = HeaderValue::from_str(&position).map_err(Error::internal)?;
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((TERMBASE_POSITION, header));
+    response.insert_header((header::CACHE_CONTROL, "private, no-store")).insert_header((TERMBASE_POSITION, header));
     Ok(response.json(ChangeList { items, position, more }))
 }
 
@@ -252,7 +252,8 @@ async fn stream_changes(
     query.finish()?;
     let permit = state.feed.streams.clone().try_acquire_owned().map_err(|_none_left| Error::Overloaded)?;
     let drafts = reader.0.is_some();
-    // Before the log is read: what comes in between wakes the stream.
+    position::wait_for_log(&state).await?;
+    // Before the log is read: what comes in between wakes the stream, or ends it.
     let (moved, logs) = (state.followed.watch(), state.followed.watch_log());
     let reading = Reading::begin(&state, last.0.or(after), drafts).await?;
     reading.check().await?;
@@ -261,7 +262,7 @@ async fn stream_changes(
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
         // nginx would keep events back to fill its buffer.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(response.streaming(stream::unfold(stream, Stream::next)))

@@ -221,6 +221,24 @@ async fn a_position_that_cannot_be_gone_on_from_is_a_410() {
     assert_eq!(later.get(&format!("/changes?after={position}")).await.status, 200);
 }
 
+/// One that nobody follows while it is restored is known at the next start by where it is.
+#[tokio::test]
+async fn a_database_that_is_elsewhere_begins_another_log() {
+    let app = TestApp::with_samples().await;
+    let before = now(&app).await;
+    for _ in 0..2 {
+        changes::settle(&app.state).await.unwrap();
+        assert_eq!(now(&app).await, before);
+    }
+    app.database.behind("update log_head set place = 'elsewhere'").await;
+    changes::settle(&app.state).await.unwrap();
+    while now(&app).await.split_once('-').unwrap().0 == before.split_once('-').unwrap().0 {}
+    app.get(&format!("/changes?after={before}")).await.problem(410, "log_restarted");
+    let after = now(&app).await;
+    changes::settle(&app.state).await.unwrap();
+    assert_eq!(now(&app).await, after);
+}
+
 #[tokio::test]
 async fn a_restored_database_begins_another_log() {
     let app = TestApp::with_samples().await;
