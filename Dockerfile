@@ -16,7 +16,7 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir -p src benches/stale benches/feed benches/outage \
- && touch src/lib.rs benches/transfer.rs benches/search.rs benches/write.rs \
+ && touch src/lib.rs benches/read.rs benches/search.rs benches/transfer.rs benches/write.rs \
  && touch benches/stale/main.rs benches/feed/main.rs benches/outage/main.rs \
  && echo 'fn main() {}' > src/main.rs \
  && cargo build --release --locked --bin termbase \

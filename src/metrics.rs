@@ -1,4 +1,4 @@
-//! What the service counts, and `GET /metrics`, which shows it (OpenMetrics).
+//! What the service counts, and `GET /metrics`, which shows it as `OpenMetrics`.
 
 use std::{fmt::Write, time::Instant};
 
@@ -123,7 +123,7 @@ async fn read_metrics(state: Data<State>, _: Viewer, query: Query) -> Result<Htt
     query.finish()?;
     let text = state.metrics.text(&state).map_err(Error::internal)?;
     Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(text))
 }

@@ -2,43 +2,33 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop here")]
 #![allow(dead_code, reason = "each measurement uses a part of it")]
 
-use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
+mod ground;
+
+use std::{net::TcpListener, time::Duration};
 
 use actix_web::{dev::ServerHandle, http::header::HeaderValue, web::Data};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use termbase::{
     app,
     clock::Clock,
-    postgres::{
-        self,
-        cluster::{Cluster, Options},
-    },
+    postgres,
     site::SiteSettings,
     state::{HttpSettings, Origins, State},
 };
 
+pub use ground::Ground;
+
 pub struct Stage {
     pub state: Data<State>,
     database: PgConnectOptions,
-    folder: PathBuf,
-    _cluster: Cluster,
+    ground: Ground,
 }
 
 impl Stage {
     /// An empty database, and a state that holds so many connections to it.
     pub async fn set(name: &str, connections: u32) -> Self {
-        let folder = std::env::temp_dir().join(format!("termbase-bench-{name}-{}", std::process::id()));
-        let options = Options {
-            program: env!("CARGO_BIN_EXE_termbase").into(),
-            data_dir: folder.clone(),
-            bin_dir: std::env::var_os("PG_BIN_DIR").map(PathBuf::from),
-            path: std::env::var_os("PATH"),
-            cache_dir: None,
-            linger: Duration::ZERO,
-        };
-        let cluster = std::thread::spawn(move || Cluster::attach(&options, &mut |line| eprintln!("{line}")).unwrap());
-        let cluster = cluster.join().unwrap();
-        let database: PgConnectOptions = cluster.url("termbase").parse().unwrap();
+        let ground = Ground::lay(name);
+        let database = ground.options("termbase");
         postgres::migrate(&database).await.unwrap();
         let pool = postgres::pool(database.clone(), connections, Duration::from_secs(1));
         let log_id = postgres::log_id(&pool).await.unwrap();
@@ -49,14 +39,14 @@ impl Stage {
             require_if_match: false,
             site: SiteSettings::default(),
             cache_bytes: 128 * 1024 * 1024,
-            changes_kept: Duration::from_secs(24 * 3600),
+            changes_kept: Duration::from_hours(24),
             patience: Duration::from_secs(1),
             request_timeout: Duration::from_secs(10),
             drain_timeout: Duration::ZERO,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
         };
         let state = Data::new(State::new(pool, Clock::system(), http, log_id));
-        Stage { state, database, folder, _cluster: cluster }
+        Stage { state, database, ground }
     }
 
     /// A connection past the pool.
@@ -76,9 +66,7 @@ impl Stage {
 
     pub async fn clear(self) {
         self.state.database().close().await;
-        let Stage { folder, _cluster: cluster, .. } = self;
-        drop(cluster);
-        let _ = fs::remove_dir_all(folder);
+        drop(self.ground);
     }
 }
 

@@ -125,6 +125,11 @@ impl Followed {
         let _ = tokio::time::timeout(OWN_PATIENCE, self.reached(position.number)).await;
     }
 
+    /// Ends once the log is followed: before, nothing is known of it.
+    pub async fn begun(&self) {
+        let _ = self.logs.subscribe().wait_for(|_| self.has_begun.load(Ordering::Acquire)).await;
+    }
+
     /// Ends once every change up to `number` has been handed out; asks for a look at once.
     pub async fn reached(&self, number: i64) {
         let mut moved = self.moved.subscribe();

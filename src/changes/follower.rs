@@ -99,12 +99,11 @@ impl Follower<'_> {
 
     /// Reads everything after the last change, and hands it out.
     async fn look(&mut self) -> Result<(), Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let options = self.state.database().connect_options();
-                self.soon(PgConnection::connect_with(&options)).await?
-            }
+        let mut connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let options = self.state.database().connect_options();
+            self.soon(PgConnection::connect_with(&options)).await?
         };
         let Some(mut at) = self.at else {
             self.begin(&mut connection).await?;

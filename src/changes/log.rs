@@ -12,7 +12,7 @@ pub const PART: i64 = 1_000;
 /// How many are trimmed at a time, so that no write waits long for the transaction that does it.
 const TRIMMED_AT_ONCE: i64 = 5_000;
 /// How often it is looked for what is to be trimmed.
-const TRIM_EVERY: Duration = Duration::from_secs(600);
+const TRIM_EVERY: Duration = Duration::from_mins(10);
 
 /// What happened, as the log has it.
 #[derive(Debug, Clone)]
@@ -114,11 +114,54 @@ pub async fn read_after(pool: &PgPool, position: i64) -> Result<Option<Vec<Chang
 /// A database that does not answer.
 pub async fn renew(state: &State, known: Uuid) -> Result<(), Error> {
     let mut write = Write::open(state, &Author::program("termbase"), None).await?;
+    begin_anew(&mut write, known).await?;
+    write.close().await?;
+    Ok(())
+}
+
+async fn begin_anew(write: &mut Write, known: Uuid) -> Result<(), sqlx::Error> {
     let renewed = sqlx::query!("update log_head set log_id = gen_random_uuid() where log_id = $1", known)
         .execute(write.connection())
         .await?;
     if renewed.rows_affected() > 0 {
         write.reset();
+    }
+    Ok(())
+}
+
+/// Looks at the start whether this is the database that the log was written in, and not one that was restored while nobody
+/// followed it: then the log's id is renewed.
+///
+/// A dump has another table, another database or another cluster; a cluster that was brought back to an earlier time, or has
+/// failed over, another timeline. What can't be told is a copy of the files of a stopped server.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn settle(state: &State) -> Result<(), Error> {
+    let here = sqlx::query_scalar!(
+        r#"
+        select concat_ws('-', s.system_identifier, d.oid, 'log_head'::regclass::oid, c.timeline_id) as "here!"
+          from pg_control_system() s, pg_control_checkpoint() c, pg_database d
+         where d.datname = current_database()
+        "#
+    );
+    let here = match here.fetch_one(&state.database()).await {
+        Ok(here) => here,
+        Err(error) if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501")) => {
+            tracing::warn!("this role may not read the server's control data: a restored database will not be noticed");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut write = Write::open(state, &Author::program("termbase"), None).await?;
+    let before = sqlx::query!("select log_id, place from log_head for update").fetch_one(write.connection()).await?;
+    if before.place.as_deref() == Some(&*here) {
+        return Ok(());
+    }
+    sqlx::query!("update log_head set place = $1", here).execute(write.connection()).await?;
+    if before.place.is_some() {
+        tracing::warn!("the database is not the one that its log was written in: it was restored; the log begins anew");
+        begin_anew(&mut write, before.log_id).await?;
     }
     write.close().await?;
     Ok(())

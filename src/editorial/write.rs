@@ -189,7 +189,7 @@ impl Write {
             renames: Vec::new(),
             reset: false,
             followed: state.followed.clone(),
-            permit: permit,
+            permit,
         })
     }
 

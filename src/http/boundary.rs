@@ -34,6 +34,8 @@ pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const URI_MAX_BYTES: usize = 8192;
 /// A request that takes longer gets a line in the log.
 const SLOW_MILLIS: u128 = 500;
+/// What waits for something to happen, and holds no place meanwhile.
+const CHANGES: &str = "/changes";
 /// What answers without the database, whatever its state.
 const WITHOUT_DATABASE: [&str; 5] = ["/docs", "/openapi", "/problems", "/healthz", "/readyz"];
 
@@ -163,12 +165,12 @@ impl Bounds {
         let path = request.path();
         let needs_database = path != "/" && !WITHOUT_DATABASE.iter().any(|free| path.starts_with(free));
         let is_file = matches!(path, "/import" | "/export");
-        let waits = path.starts_with("/changes");
+        let waits = path.starts_with(CHANGES);
         let usual = state.http.request_timeout;
         let patience = match path {
             // A file takes longer to come, and to be written, than any other request may.
             "/import" => Duration::from_secs(IMPORT_SECONDS),
-            "/changes" => usual + Duration::from_secs(WAIT_MAX_SECONDS),
+            CHANGES => usual + Duration::from_secs(WAIT_MAX_SECONDS),
             _ => usual,
         };
         Bounds { needs_database, takes_place: needs_database && !waits, is_cut: needs_database && !is_file, patience }
@@ -191,7 +193,8 @@ impl Context {
             let status = status.as_u16();
             tracing::info!(request_id = %self.id, method = %self.method, path = %self.path, status, millis, "write");
         }
-        if millis >= SLOW_MILLIS {
+        // Who follows the changes waits for them.
+        if millis >= SLOW_MILLIS && !self.path.starts_with(CHANGES) {
             tracing::warn!(request_id = %self.id, method = %self.method, path = %self.path, millis, "slow request");
         }
     }

@@ -172,7 +172,7 @@ fn finish(operation: &mut Operation) {
                     let reference = RefOr::Ref(Ref::new(format!("#/components/examples/{name}")));
                     content.examples.insert("page".into(), reference);
                 }
-                None => content.example = example(&id),
+                None => content.example = example(&id).or(content.example.take()),
             }
         }
     }
@@ -327,7 +327,6 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("list_company_revisions", include_str!("../../openapi/examples/list_company_revisions.json")),
     ("read_company_revision", include_str!("../../openapi/examples/read_company_revision.json")),
     ("compare_company_revisions", include_str!("../../openapi/examples/compare_company_revisions.json")),
-    ("list_changes", include_str!("../../openapi/examples/list_changes.json")),
     ("list_trash", include_str!("../../openapi/examples/list_trash.json")),
     ("read_me", include_str!("../../openapi/examples/read_me.json")),
     ("list_tokens", include_str!("../../openapi/examples/list_tokens.json")),

@@ -6,7 +6,9 @@
     reason = "a test that fails is to stop here"
 )]
 
+mod cache;
 mod categories;
+mod changes;
 mod check;
 mod cluster;
 mod companies;
