@@ -87,11 +87,18 @@ impl Answer {
 pub struct Client {
     address: SocketAddr,
     kept: Option<(BufReader<TcpStream>, Instant)>,
+    keeps: Duration,
 }
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        Client { address, kept: None }
+        Client { address, kept: None, keeps: KEPT }
+    }
+
+    /// Uses a connection again that lay idle for so long: not one that the server had the time to close.
+    #[must_use]
+    pub fn keeping(self, keeps: Duration) -> Self {
+        Client { keeps, ..self }
     }
 
     pub fn hang_up(&mut self) {
@@ -109,7 +116,7 @@ impl Client {
 
     pub async fn send_within(&mut self, request: &Request<'_>, patience: Duration) -> Result<Answer> {
         let began = Instant::now();
-        let kept = self.kept.take().filter(|(_, used)| used.elapsed() < KEPT);
+        let kept = self.kept.take().filter(|(_, used)| used.elapsed() < self.keeps);
         let sending = async {
             let mut stream = match kept {
                 Some((stream, _)) => stream,

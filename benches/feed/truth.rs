@@ -44,6 +44,7 @@ pub struct Truth {
     trimmed: Mutex<i64>,
     restores: Mutex<u32>,
     being_restored: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 /// What a client knows of where it is.
@@ -71,6 +72,7 @@ impl Truth {
             self.look(&mut connection).await.unwrap();
             verdict.pause(EVERY).await;
         }
+        self.has_ended.store(true, Ordering::SeqCst);
         connection.close().await.unwrap();
     }
 
@@ -147,7 +149,9 @@ impl Truth {
             let is_read = !self.is_being_restored() && self.newest() >= segment.until;
             {
                 let logs = self.logs();
-                if logs.iter().rev().any(|log| fits(log, segment)) {
+                // Once the run is over nothing more is read to compare with.
+                let has_ended = !is_read && self.has_ended.load(Ordering::SeqCst);
+                if has_ended || logs.iter().rev().any(|log| fits(log, segment)) {
                     return Ok(());
                 }
                 if let Some(log) = logs.last()

@@ -33,9 +33,10 @@ use tags::{Quiet, Renamed};
 
 const USUALLY_SOON: &str = "while NOTIFY works 99 of 100 writes are seen elsewhere within 50 ms";
 const SOON: Duration = Duration::from_millis(50);
+/// Times that only depend on how busy the machine is have so many times their bound; the table says what was measured.
+const SLACK: u32 = 2;
 const BACK_AGAIN: &str = "an instance whose Postgres is back is itself again within two seconds";
-/// Twice the promise: the machine has more to do than one instance.
-const BACK: Duration = Duration::from_secs(4);
+const BACK: Duration = Duration::from_secs(2);
 
 /// Between two comparisons of all that is kept.
 const ROUND: Duration = Duration::from_secs(4);
@@ -43,6 +44,11 @@ const ROUND: Duration = Duration::from_secs(4);
 const AROUND: Duration = Duration::from_secs(3);
 /// How many requests wait at the door of an instance that goes on.
 const WAITING: usize = 40;
+/// Those wait for the terms that are written most.
+const HOT: usize = 6;
+/// Short enough that the server has not closed a connection that lay idle for as long.
+const SHORT_STOP: Duration = Duration::from_secs(3);
+const SHORT_STOPS: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -108,7 +114,8 @@ async fn run(mode: Mode, word: &str, time: Duration, report: &mut Report) -> Opt
             Some(back)
         }
     };
-    if mode == Mode::Calm && scene.visible.percentile(99) > SOON {
+    // Unoptimised, the clients take their share of that time.
+    if mode == Mode::Calm && !cfg!(debug_assertions) && scene.visible.percentile(99) > SOON * SLACK {
         let p99 = ms(scene.visible.percentile(99));
         scene.verdict.broken(Broken::new(USUALLY_SOON, format!("99 of 100 were seen within {p99} of their commits.")));
     }
@@ -146,33 +153,24 @@ async fn stand_still(mode: Mode, scene: &Arc<Scene>, second: &Instance, wire: &W
         let _quiet = scene.writing.write().await;
         scene.second_is_down.store(true, Ordering::Relaxed);
     }
-    let mut back = Instant::now();
     if mode == Mode::Stopped {
-        second.signal(Signal::SIGSTOP);
-        scene.verdict.pause(time).await;
-        let waiting: Vec<_> = (0..WAITING).map(|number| tokio::spawn(ask(scene.clone(), number))).collect();
-        // They are with the kernel by then; that they are answered at all shows only afterwards.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        second.signal(Signal::SIGCONT);
-        for task in waiting {
-            task.await.unwrap();
+        stop(scene, second, time).await;
+        for _ in 0..SHORT_STOPS {
+            stop(scene, second, SHORT_STOP).await;
         }
     } else {
         wire.swallow();
         scene.verdict.pause(time).await;
         wire.mend();
-        back = Instant::now();
     }
+    let back = Instant::now();
     let mut client = Client::new(second.address);
     let is_itself = async |client: &mut Client| {
         let answers = [client.get("/readyz").await, client.get("/terms/t0").await];
         answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200 && answer.age().is_none()))
     };
-    if mode == Mode::Stopped {
-        back = Instant::now();
-    }
     while !is_itself(&mut client).await && !scene.verdict.is_over() {
-        if back.elapsed() > BACK {
+        if back.elapsed() > BACK * SLACK {
             let sentence = format!("the second instance was not after {}.", ms(back.elapsed()));
             scene.verdict.broken(Broken::new(BACK_AGAIN, sentence));
         }
@@ -183,11 +181,33 @@ async fn stand_still(mode: Mode, scene: &Arc<Scene>, second: &Instance, wire: &W
     took
 }
 
-/// A request that waits until the instance goes on: it gets nothing that was old when it was sent.
-async fn ask(scene: Arc<Scene>, number: usize) {
-    let (mut client, mut memory) = (Client::new(scene.instances[1]), Memory::default());
+/// Stops the second instance for a while. When it goes on, requests wait at its door, on connections that it knows: those
+/// are answered before anything else can happen there.
+async fn stop(scene: &Arc<Scene>, second: &Instance, time: Duration) {
+    let mut clients = Vec::new();
+    for number in 0..WAITING {
+        let mut client = Client::new(second.address).keeping(SHORT_STOP * 2);
+        let _ = client.get(&scene.addresses[number % HOT]).await;
+        clients.push(client);
+    }
+    second.signal(Signal::SIGSTOP);
+    scene.verdict.pause(time).await;
+    let waiting = clients.into_iter().enumerate();
+    let waiting: Vec<_> = waiting.map(|(number, client)| tokio::spawn(ask(scene.clone(), client, number % HOT))).collect();
+    // They are with the kernel by then; that they are answered at all shows only afterwards.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    second.signal(Signal::SIGCONT);
+    for task in waiting {
+        task.await.unwrap();
+    }
+}
+
+/// A request that waits until the instance goes on, and some after it: they get nothing that was old when they were sent.
+async fn ask(scene: Arc<Scene>, mut client: Client, number: usize) {
+    let mut memory = Memory::default();
     for step in 0..5 {
-        let path = &scene.addresses[(number + step * WAITING) % scene.addresses.len()];
+        let path = &scene.addresses[number + step * HOT];
+        // A connection that was closed meanwhile says nothing.
         if let Ok(answer) = client.get(path).await {
             scene.verdict.take(scene.ledger.check(1, path, &answer).await);
             scene.verdict.take(memory.check(1, path, &answer));
