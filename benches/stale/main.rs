@@ -193,7 +193,8 @@ async fn stop(scene: &Arc<Scene>, second: &Instance, time: Duration) {
     second.signal(Signal::SIGSTOP);
     scene.verdict.pause(time).await;
     let waiting = clients.into_iter().enumerate();
-    let waiting: Vec<_> = waiting.map(|(number, client)| tokio::spawn(ask(scene.clone(), client, number % HOT))).collect();
+    let waiting: Vec<_> =
+        waiting.map(|(number, client)| tokio::spawn(ask(scene.clone(), client, number % HOT))).collect();
     // They are with the kernel by then; that they are answered at all shows only afterwards.
     tokio::time::sleep(Duration::from_millis(200)).await;
     second.signal(Signal::SIGCONT);

@@ -231,7 +231,9 @@ impl Context {
         // Who asks for a position that is not there yet, or for more than there is room for, is answered: nothing is wrong. That
         // Postgres is away the follower says, once.
         let is_expected = match error {
-            Error::NotSeenYet(_) | Error::SearchBusy | Error::TransferBusy | Error::Overloaded => true,
+            Error::NotSeenYet(_) | Error::NotReady(_) | Error::SearchBusy | Error::TransferBusy | Error::Overloaded => {
+                true
+            }
             Error::Unavailable(_) => self.is_away,
             _ => false,
         };
@@ -314,8 +316,8 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(
-            "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, Deprecation, \
-             Sunset",
+            "Age, ETag, Location, Link, Surrogate-Key, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, \
+             Deprecation, Sunset",
         ),
     );
 }
