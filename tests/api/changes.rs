@@ -106,7 +106,6 @@ async fn an_instance_that_came_later_tells_what_was_before_it() {
     let editor = app.token(Role::Editor).await;
     let end = now(&app).await;
     let later = app.beside().await;
-    while later.get("/readyz").await.status != 200 {}
     let start = numbered(&end, 0);
     let (here, there) = (told(&app, Some(&editor), &start, 7).await, told(&later, Some(&editor), &start, 1000).await);
     assert_eq!(here.0.len(), usize::try_from(number(&end)).unwrap());
@@ -195,7 +194,6 @@ async fn a_stream_tells_each_change_and_is_resumed_where_it_broke_off() {
     }
     // An instance that came later has what is missed from the log.
     let later = app.beside().await;
-    while later.get("/readyz").await.status != 200 {}
     let mut there = Events::open(&later, Some(&first)).await;
     for expected in [&second, &third] {
         assert_eq!(&there.change().await.0, expected);
@@ -216,7 +214,6 @@ async fn a_position_that_cannot_be_gone_on_from_is_a_410() {
     assert_eq!(changes::trim(&app.state).await.unwrap(), 0, "the newest stays");
     // The one that has read them before tells them still.
     let later = app.beside().await;
-    while later.get("/readyz").await.status != 200 {}
     let other_log = "0123456789abcdef0123456789abcdef-1";
     for path in ["/changes", "/changes/stream"] {
         let ask = async |after: &str| later.get(&format!("{path}?after={after}")).await;
@@ -259,7 +256,6 @@ async fn a_restored_database_begins_another_log() {
     let app = TestApp::with_samples().await;
     let editor = app.token(Role::Editor).await;
     let other = app.beside().await;
-    while other.get("/readyz").await.status != 200 {}
     for app in [&app, &other] {
         app.get("/terms/embedding").await;
     }

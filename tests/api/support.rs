@@ -294,7 +294,10 @@ impl TestApp {
         let server = app::serve(state.clone(), listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
-        TestApp { state, address, client: client(), database, pool, server: handle }
+        let app = TestApp { state, address, client: client(), database, pool, server: handle };
+        // What asks for the log before it is followed is refused after a second, which a busy machine may take.
+        while app.get("/readyz").await.status != StatusCode::OK {}
+        app
     }
 
     pub fn pool(&self) -> &PgPool {
