@@ -57,6 +57,10 @@ struct Stage {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    drill::whole(drill_all()).await
+}
+
+async fn drill_all() -> ExitCode {
     let time = seconds(60);
     let parts = ["streams", "storm", "restore", "cold"].map(asked);
     let [streams, storm, restore, cold] = if parts.contains(&true) { parts } else { [true; 4] };

@@ -103,7 +103,10 @@ pub async fn cold(table: &mut Table) -> Result<(), Broken> {
             while next.data.is_empty() {
                 next = stream.next().await.unwrap().unwrap();
             }
-            Some(format!("was told of {}, of the log after the restore, as if that came next.", next.id.unwrap_or_default()))
+            Some(format!(
+                "was told of {}, of the log after the restore, as if that came next.",
+                next.id.unwrap_or_default()
+            ))
         }
     };
     drop((instance, wire));

@@ -63,6 +63,10 @@ const MODES: [(Mode, &str); 4] =
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    drill::whole(drill_all()).await
+}
+
+async fn drill_all() -> ExitCode {
     let time = seconds(60);
     let modes: Vec<_> = MODES.into_iter().filter(|(_, word)| asked(word)).collect();
     let modes = if modes.is_empty() { MODES.to_vec() } else { modes };
@@ -193,7 +197,8 @@ async fn stop(scene: &Arc<Scene>, second: &Instance, time: Duration) {
     second.signal(Signal::SIGSTOP);
     scene.verdict.pause(time).await;
     let waiting = clients.into_iter().enumerate();
-    let waiting: Vec<_> = waiting.map(|(number, client)| tokio::spawn(ask(scene.clone(), client, number % HOT))).collect();
+    let waiting: Vec<_> =
+        waiting.map(|(number, client)| tokio::spawn(ask(scene.clone(), client, number % HOT))).collect();
     // They are with the kernel by then; that they are answered at all shows only afterwards.
     tokio::time::sleep(Duration::from_millis(200)).await;
     second.signal(Signal::SIGCONT);
