@@ -55,6 +55,8 @@ pub struct Entry {
     vary: HeaderValue,
     /// Of its snapshot.
     position: Position,
+    /// Under which log it was asked for, as [`Followed`] counts them.
+    log: u64,
     position_header: HeaderValue,
     surrogate_keys: Option<HeaderValue>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -93,7 +95,7 @@ pub enum Verdict {
 impl Entry {
     /// # Errors
     /// Never in practice: what headers are made of is ASCII.
-    pub fn of(content: Content, http: &HttpSettings) -> Result<Self, Error> {
+    pub fn of(content: Content, log: u64, http: &HttpSettings) -> Result<Self, Error> {
         let Content { status, content_type, bytes, revision, seen, negotiated, headers } = content;
         let bytes = exact(&bytes);
         let surrogate_keys = if http.surrogate_keys && !seen.keys.is_empty() {
@@ -116,6 +118,7 @@ impl Entry {
             },
             vary: if negotiated { VARY_ACCEPT } else { VARY },
             position: seen.position,
+            log,
             position_header: HeaderValue::from_str(&seen.position.to_string()).map_err(Error::internal)?,
             surrogate_keys,
             headers,
@@ -144,6 +147,10 @@ impl Entry {
 
     /// Compares what it was made from with what was handed out.
     pub fn verdict(&self, touched: &Touched, followed: &Followed, now: Instant) -> Verdict {
+        // Numbers of another log say nothing.
+        if self.log != followed.log() {
+            return Verdict::Overtaken;
+        }
         let position = followed.position();
         let checked = self.from.checked.load(Ordering::Acquire);
         if checked < position {

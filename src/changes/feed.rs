@@ -152,8 +152,8 @@ pub struct ChangeList {
 /// What has changed after a position, in the order of the commits: nothing is left out, and nothing comes twice. Without
 /// `after` it says where the log is now, which is where to begin. With `wait` the answer comes as soon as there is something
 /// to tell. Everyone is told what was or became public; a viewer's token shows drafts as well. The log is kept for some
-/// months: a position that it no longer goes back to, or one of another log (the database was restored), is a `410`. Then read
-/// again what you keep, and go on from the `Termbase-Position` of what you read.
+/// months: a position that it no longer goes back to, or one of another log (the database was restored), is a `410`. Then take a
+/// new position (without `after`), read again what you keep, and go on from that position.
 #[utoipa::path(
     operation_id = "list_changes",
     tag = TAG_CHANGES,
@@ -163,7 +163,7 @@ pub struct ChangeList {
         ("wait" = Option<i32>, Query, description = "How many seconds to wait for a change where there is none yet; 0 where it is absent.", minimum = 0, maximum = 30),
     ),
     responses(
-        (status = 200, description = "What has changed.", body = ChangeList, example = json!({
+        (status = 200, description = "What has changed.", body = ChangeList, headers(("Termbase-Position" = String, description = "The same as `position`.")), example = json!({
             "items": [{
                 "position": "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
                 "id": "01a20c78-6329-7576-ab4a-6952bacc2af5",
@@ -224,10 +224,11 @@ async fn list_changes(state: Data<State>, mut query: Query, reader: Reader) -> R
 
 /// Stream the changes
 ///
-/// The same as server-sent events, for as long as the client stays: `id` is the position, `data` a change. A browser's
-/// `EventSource` resumes by itself, others send the last `id` as `Last-Event-ID`, or as `after`. An event without data says up to
-/// where everything was told. A reader that is too slow is cut off, and resumes; a stream that a token has opened ends after
-/// ten minutes, and is resumed with it.
+/// The same as server-sent events, for as long as the client stays: events are named `change`, `id` is the position, `data` a
+/// change. A browser's `EventSource` resumes by itself, unless it was told `410` or `503`; others send the last `id` as
+/// `Last-Event-ID`, or as `after`. An event without data comes at once and every 15 seconds, and says up to where everything was
+/// told. A reader that is too slow is cut off, and resumes; a stream that a token has opened ends after ten minutes, and is
+/// resumed with it.
 #[utoipa::path(
     operation_id = "stream_changes",
     tag = TAG_CHANGES,

@@ -11,8 +11,6 @@ use std::{
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-use super::Position;
-
 /// How old the last completed look at the log may be for a kept answer to be given without asking Postgres.
 pub const FRESH: Duration = Duration::from_secs(1);
 /// How long an instance that has committed a write waits for its own follower.
@@ -29,11 +27,15 @@ pub struct Followed {
     position: AtomicI64,
     /// When the last completed look began, in microseconds after `epoch`; 0 before the first.
     look: AtomicU64,
-    /// The newest position that this instance has committed itself.
-    owed: AtomicI64,
+    /// When this instance last committed something itself, in microseconds after `epoch`: a look that began before it may not
+    /// have seen that.
+    owed: AtomicU64,
+    /// Which log it is, counted: what was kept or begun under another is of no use.
+    log: AtomicU64,
     has_begun: AtomicBool,
     has_ended: AtomicBool,
     moved: watch::Sender<i64>,
+    looks: watch::Sender<u64>,
     away: watch::Sender<bool>,
     /// Counts the logs: streams of an earlier one end.
     logs: watch::Sender<u64>,
@@ -49,10 +51,12 @@ impl Followed {
             epoch: Instant::now(),
             position: AtomicI64::new(0),
             look: AtomicU64::new(0),
-            owed: AtomicI64::new(0),
+            owed: AtomicU64::new(0),
+            log: AtomicU64::new(0),
             has_begun: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             moved: watch::Sender::new(0),
+            looks: watch::Sender::new(0),
             away: watch::Sender::new(false),
             logs: watch::Sender::new(0),
             wake: Notify::new(),
@@ -62,6 +66,12 @@ impl Followed {
     #[must_use]
     pub fn log_id(&self) -> Uuid {
         *self.log_id.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which log is followed, counted from 0, before the first.
+    #[must_use]
+    pub fn log(&self) -> u64 {
+        self.log.load(Ordering::Acquire)
     }
 
     /// Up to which change all has been handed out.
@@ -82,7 +92,8 @@ impl Followed {
     /// instance wrote itself has been followed.
     #[must_use]
     pub fn is_current(&self, now: Instant) -> bool {
-        self.look_age(now).is_some_and(|age| age < FRESH) && self.position() >= self.owed.load(Ordering::Acquire)
+        self.look_age(now).is_some_and(|age| age < FRESH)
+            && self.look.load(Ordering::Acquire) > self.owed.load(Ordering::Acquire)
     }
 
     /// Whether Postgres does not answer, as far as the follower knows.
@@ -115,14 +126,22 @@ impl Followed {
         }
     }
 
-    /// After a commit of this instance: waits until its own follower has handed the change out. Until then every kept
-    /// answer is asked for anew, so that whoever wrote sees what was written.
-    pub async fn committed(&self, position: Position) {
-        if !self.is_followed() || position.log_id != self.log_id() {
+    /// After a commit of this instance: waits until its own follower has completed a look that began after it, whatever log
+    /// it finds. Until then every kept answer is asked for anew, so that whoever wrote sees what was written.
+    pub async fn committed(&self) {
+        if !self.is_followed() {
             return;
         }
-        self.owed.fetch_max(position.number, Ordering::AcqRel);
-        let _ = tokio::time::timeout(OWN_PATIENCE, self.reached(position.number)).await;
+        let committed = self.micros(Instant::now());
+        self.owed.fetch_max(committed, Ordering::AcqRel);
+        let mut looks = self.looks.subscribe();
+        self.wake.notify_one();
+        let _ = tokio::time::timeout(OWN_PATIENCE, looks.wait_for(|look| *look > committed)).await;
+    }
+
+    fn micros(&self, instant: Instant) -> u64 {
+        let micros = instant.saturating_duration_since(self.epoch).as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX).max(1)
     }
 
     /// Ends once the log is followed: before, nothing is known of it.
@@ -151,10 +170,14 @@ impl Followed {
         self.logs.subscribe()
     }
 
+    /// What was kept or begun under the log so far is of no use any more.
+    pub(super) fn leave(&self) {
+        self.log.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// A follower begins at `position`.
     pub(super) fn begin(&self, log_id: Uuid, position: i64) {
         *self.log_id.write().unwrap_or_else(PoisonError::into_inner) = log_id;
-        self.owed.store(0, Ordering::Release);
         self.position.store(position, Ordering::Release);
         self.has_begun.store(true, Ordering::Release);
         self.moved.send_replace(position);
@@ -169,8 +192,9 @@ impl Followed {
 
     /// A look that began then has been completed.
     pub(super) fn looked(&self, began: Instant) {
-        let micros = began.saturating_duration_since(self.epoch).as_micros();
-        self.look.store(u64::try_from(micros).unwrap_or(u64::MAX).max(1), Ordering::Release);
+        let look = self.micros(began);
+        self.look.store(look, Ordering::Release);
+        self.looks.send_replace(look);
         self.away.send_if_modified(|away| std::mem::replace(away, false));
     }
 
@@ -210,14 +234,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_owed_makes_every_hit_a_miss_until_it_is_followed() {
         let followed = followed();
-        followed.looked(Instant::now());
-        let written = Position { log_id: Uuid::nil(), number: 6 };
-        followed.committed(written).await;
+        let before = Instant::now();
+        followed.looked(before);
+        followed.committed().await;
         assert!(!followed.is_current(Instant::now()));
-        followed.advance(6);
+        followed.looked(before);
+        assert!(!followed.is_current(Instant::now()), "a look that began before the commit may not have seen it");
         followed.looked(Instant::now());
         assert!(followed.is_current(Instant::now()));
-        followed.committed(written).await;
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::http::StatusCode;
 use serde_json::json;
 use utoipa::{
     IntoResponses,
@@ -430,5 +431,14 @@ fn problem_response(instance: &str, kinds: &BTreeMap<&str, Error>) -> Response {
             content.examples.insert((*code).to_owned(), example.into());
         }
     }
-    ResponseBuilder::new().description(explanations.join("\n\n")).content("application/problem+json", content).build()
+    let mut response = ResponseBuilder::new()
+        .description(explanations.join("\n\n"))
+        .content("application/problem+json", content)
+        .build();
+    if kinds.values().any(|error| error.problem_type().status == StatusCode::SERVICE_UNAVAILABLE) {
+        let mut header = Header::new(ObjectBuilder::new().schema_type(Type::Integer).build());
+        header.description = Some("In how many seconds to try again.".into());
+        response.headers.insert("Retry-After".into(), header.into());
+    }
+    response
 }

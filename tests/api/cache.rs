@@ -214,6 +214,7 @@ async fn while_the_database_is_away_what_is_kept_is_answered_with_its_age_and_al
     settings.patience = Duration::from_millis(500);
     let app = TestApp::start(Content::Samples, settings).await;
     let editor = app.token(Role::Editor).await;
+    while app.get("/readyz").await.status != 200 {}
     let before = loop {
         let answer = app.get(PAGE).await;
         if answer.status == 200 {

@@ -254,6 +254,10 @@ async fn a_restored_database_begins_another_log() {
     let lost = written.header("termbase-position").to_owned();
     assert_eq!(events.change().await.0, lost);
     while now(&other).await != lost {}
+    // What is kept shows what is lost.
+    for app in [&app, &other] {
+        assert_eq!(app.get("/terms/embedding").await.json()["definition"], "Lost.");
+    }
     let to = number(&restored_to);
     app.database
         .behind(&format!(

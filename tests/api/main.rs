@@ -30,6 +30,7 @@ mod model;
 mod pages;
 mod plans;
 mod preconditions;
+mod promises;
 mod samples;
 mod schema;
 mod search;
