@@ -241,7 +241,12 @@ pub enum Error {
     Forbidden { needed: Role, has: Role },
     /// 404: no such entity, as of the position at which it was looked for.
     #[error("{}", not_found(.suggestions))]
-    NoEntity { suggestions: Vec<String>, seen: Seen },
+    NoEntity {
+        suggestions: Vec<String>,
+        /// Whether what is close was looked for: not where too many are asking for it.
+        is_searched: bool,
+        seen: Seen,
+    },
     /// 404: the entity is there, a version of it with this number is not.
     #[error("It has no such version; the list of its revisions has all there are.")]
     NoVersion { seen: Seen },

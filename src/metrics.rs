@@ -1,6 +1,6 @@
 //! What the service counts, and `GET /metrics`, which shows it as `OpenMetrics`.
 
-use std::{fmt::Write, time::Instant};
+use std::time::Instant;
 
 use actix_web::{HttpResponse, get, http::header, web::Data};
 use prometheus_client::{
@@ -95,7 +95,6 @@ impl Metrics {
         self.streams.set(i64::try_from(state.feed.streams()).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        text.write_char('\n')?;
         Ok(text)
     }
 }

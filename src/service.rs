@@ -272,7 +272,10 @@ async fn read_readiness(state: Data<State>) -> Result<HttpResponse, Error> {
     }
     position::wait_for_log(&state).await?;
     let age = followed.look_age(Instant::now()).unwrap_or_default();
-    postgres::check(&state.database()).await.map_err(Error::NotReady)?;
+    let database = state.database();
+    let checked = tokio::time::timeout(state.http.patience, postgres::check(&database)).await;
+    let checked = checked.unwrap_or_else(|_elapsed| Err("The database does not answer.".into()));
+    checked.map_err(Error::NotReady)?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "private, no-store")).json(Readiness {
         status: "ok",
         position: state.position(followed.position()).to_string(),

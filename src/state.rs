@@ -144,6 +144,7 @@ impl State {
         let again = postgres::again(&database);
         let former = std::mem::replace(&mut *database, again);
         drop(database);
+        self.followed.renewed();
         tokio::spawn(async move { former.close().await });
     }
 

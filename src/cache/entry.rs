@@ -148,7 +148,7 @@ impl Entry {
     /// Compares what it was made from with what was handed out.
     pub fn verdict(&self, touched: &Touched, followed: &Followed, now: Instant) -> Verdict {
         // Numbers of another log say nothing.
-        if self.log != followed.log() {
+        if self.log != followed.log() || followed.is_owed(&self.from.keys) {
             return Verdict::Overtaken;
         }
         let position = followed.position();

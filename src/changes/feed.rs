@@ -116,8 +116,13 @@ impl ChangeItem {
     /// As the caller may see it. The slug under which nobody could read something stays hidden from those who can't see
     /// drafts.
     pub(super) fn of(change: &Change, log_id: Uuid, drafts: bool) -> Self {
-        let Change { position, id, kind, entity, what, slug, former_slug, public_before, public_after, keys, at } =
+        let Change { position, id, kind, entity, what, slug, former_slug, public_before, public_after, mut keys, at } =
             change.clone();
+        let hidden = former_slug.as_ref().filter(|_| !drafts && !public_before);
+        if let (Some(kind), Some(hidden)) = (&kind, hidden) {
+            let key = format!("slug:{kind}/{hidden}");
+            keys.retain(|touched| *touched != key);
+        }
         ChangeItem {
             position: Position { log_id, number: position }.to_string(),
             id,

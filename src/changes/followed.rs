@@ -1,6 +1,7 @@
 //! How far this instance has followed the log, and what that allows: the numbers that a kept answer is compared with.
 
 use std::{
+    collections::HashSet,
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -30,17 +31,42 @@ pub struct Followed {
     /// When this instance last committed something itself, in microseconds after `epoch`: a look that began before it may not
     /// have seen that.
     owed: AtomicU64,
+    /// What that has touched; whoever wrote must not be given it as it was.
+    owed_keys: RwLock<Owed>,
     /// Which log it is, counted: what was kept or begun under another is of no use.
     log: AtomicU64,
     has_begun: AtomicBool,
     has_ended: AtomicBool,
     moved: watch::Sender<i64>,
     looks: watch::Sender<u64>,
+    /// Counts how often the connections were made anew.
+    renewals: watch::Sender<u64>,
     away: watch::Sender<bool>,
     /// Counts the logs: streams of an earlier one end.
     logs: watch::Sender<u64>,
     /// Asks for a look at once.
     pub(super) wake: Notify,
+}
+
+/// What an instance has written, and not followed yet.
+pub enum Owed {
+    These(HashSet<u64>),
+    All,
+}
+
+impl Default for Owed {
+    fn default() -> Self {
+        Owed::These(HashSet::new())
+    }
+}
+
+impl Owed {
+    fn add(&mut self, other: Owed) {
+        match (&mut *self, other) {
+            (Owed::These(owed), Owed::These(more)) => owed.extend(more),
+            _ => *self = Owed::All,
+        }
+    }
 }
 
 impl Followed {
@@ -52,11 +78,13 @@ impl Followed {
             position: AtomicI64::new(0),
             look: AtomicU64::new(0),
             owed: AtomicU64::new(0),
+            owed_keys: RwLock::default(),
             log: AtomicU64::new(0),
             has_begun: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             moved: watch::Sender::new(0),
             looks: watch::Sender::new(0),
+            renewals: watch::Sender::new(0),
             away: watch::Sender::new(false),
             logs: watch::Sender::new(0),
             wake: Notify::new(),
@@ -88,12 +116,22 @@ impl Followed {
         (look > 0).then(|| since_epoch.saturating_sub(Duration::from_micros(look)))
     }
 
-    /// Whether what no change has touched may be given without asking: the log was looked at a moment ago, and what this
-    /// instance wrote itself has been followed.
+    /// Whether what no change has touched may be given without asking: the log was looked at a moment ago.
     #[must_use]
     pub fn is_current(&self, now: Instant) -> bool {
         self.look_age(now).is_some_and(|age| age < FRESH)
-            && self.look.load(Ordering::Acquire) > self.owed.load(Ordering::Acquire)
+    }
+
+    /// Whether this instance has written something itself that touches one of `keys`, and has not followed that yet.
+    #[must_use]
+    pub fn is_owed(&self, keys: &[u64]) -> bool {
+        if self.look.load(Ordering::Acquire) > self.owed.load(Ordering::Acquire) {
+            return false;
+        }
+        match &*self.owed_keys.read().unwrap_or_else(PoisonError::into_inner) {
+            Owed::All => true,
+            Owed::These(owed) => keys.iter().any(|key| owed.contains(key)),
+        }
     }
 
     /// Whether Postgres does not answer, as far as the follower knows.
@@ -114,26 +152,47 @@ impl Followed {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// Ends once Postgres has not answered for a moment: whoever waits for it need not wait any longer.
+    /// Ends once Postgres has not answered for a moment, or does so on other connections than now: whoever waits for it need
+    /// not wait any longer.
     pub async fn gone_away(&self) {
-        let mut away = self.away.subscribe();
-        loop {
-            // The sender is here, so it is never closed.
-            let _ = away.wait_for(|away| *away).await;
-            if tokio::time::timeout(GRACE, away.wait_for(|away| !away)).await.is_err() {
-                return;
+        let (mut away, mut renewals) = (self.away.subscribe(), self.renewals.subscribe());
+        let silent = async {
+            loop {
+                // The sender is here, so it is never closed.
+                let _ = away.wait_for(|away| *away).await;
+                if tokio::time::timeout(GRACE, away.wait_for(|away| !away)).await.is_err() {
+                    return;
+                }
             }
+        };
+        tokio::select! {
+            () = silent => {}
+            _ = renewals.changed() => {}
         }
     }
 
-    /// After a commit of this instance: waits until its own follower has completed a look that began after it, whatever log
-    /// it finds. Until then every kept answer is asked for anew, so that whoever wrote sees what was written.
-    pub async fn committed(&self) {
+    /// The connections were made anew: what waits on one of before may wait for ever.
+    pub fn renewed(&self) {
+        self.renewals.send_modify(|renewals| *renewals += 1);
+    }
+
+    /// After a commit of this instance that touches `keys`, or perhaps everything: waits until its own follower has completed a
+    /// look that began after it, whatever log it finds. Until then what the commit has touched is asked for anew, so that whoever
+    /// wrote sees what was written.
+    pub async fn committed(&self, keys: Owed) {
         if !self.is_followed() {
             return;
         }
-        let committed = self.micros(Instant::now());
-        self.owed.fetch_max(committed, Ordering::AcqRel);
+        let committed = {
+            let mut owed = self.owed_keys.write().unwrap_or_else(PoisonError::into_inner);
+            if self.look.load(Ordering::Acquire) > self.owed.load(Ordering::Acquire) {
+                *owed = Owed::default();
+            }
+            owed.add(keys);
+            let committed = self.micros(Instant::now());
+            self.owed.fetch_max(committed, Ordering::AcqRel);
+            committed
+        };
         let mut looks = self.looks.subscribe();
         self.wake.notify_one();
         let _ = tokio::time::timeout(OWN_PATIENCE, looks.wait_for(|look| *look > committed)).await;
@@ -232,16 +291,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_owed_makes_every_hit_a_miss_until_it_is_followed() {
+    async fn what_was_written_here_is_owed_until_it_is_followed() {
         let followed = followed();
         let before = Instant::now();
         followed.looked(before);
-        followed.committed().await;
-        assert!(!followed.is_current(Instant::now()));
+        followed.committed(Owed::These([1, 2].into())).await;
+        assert!(followed.is_owed(&[2, 3]) && !followed.is_owed(&[3]));
         followed.looked(before);
-        assert!(!followed.is_current(Instant::now()), "a look that began before the commit may not have seen it");
+        assert!(followed.is_owed(&[1]), "a look that began before the commit may not have seen it");
         followed.looked(Instant::now());
-        assert!(followed.is_current(Instant::now()));
+        assert!(!followed.is_owed(&[1]));
+        followed.committed(Owed::All).await;
+        assert!(followed.is_owed(&[3]));
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use tokio::{task::JoinHandle, time::timeout};
 const EVERY: Duration = Duration::from_millis(300);
 /// How soon it tries again where Postgres does not answer.
 const AGAIN: Duration = Duration::from_millis(100);
-/// After so long an absence a pool's connections may lead to a server that is no more: they are made anew.
+/// After so long a silence a pool's connections may lead to a server that is no more: they are made anew.
 const LONG: Duration = Duration::from_millis(500);
 
 const CHANNEL: &str = "termbase_changes";
@@ -49,7 +49,8 @@ pub fn follow(state: &Data<State>) {
     });
     let state = state.clone();
     tokio::spawn(async move {
-        let mut follower = Follower { state: &state, connection: None, at: None, listening, lost: None };
+        let mut follower =
+            Follower { state: &state, connection: None, at: None, listening, lost: None, found: Instant::now() };
         follower.run().await;
         follower.listening.abort();
         trimming.abort();
@@ -64,6 +65,8 @@ struct Follower<'s> {
     listening: JoinHandle<()>,
     /// Since when Postgres does not answer.
     lost: Option<Instant>,
+    /// When it last did.
+    found: Instant,
 }
 
 impl Follower<'_> {
@@ -189,9 +192,12 @@ impl Follower<'_> {
 
     fn found(&mut self, began: Instant) {
         self.state.followed.looked(began);
-        let Some(since) = self.lost.take() else { return };
-        tracing::info!(seconds = since.elapsed().as_secs_f32(), "Postgres answers again");
-        if since.elapsed() > LONG {
+        let silence = std::mem::replace(&mut self.found, Instant::now()).elapsed();
+        if self.lost.take().is_none() {
+            return;
+        }
+        tracing::info!(seconds = silence.as_secs_f32(), "Postgres answers again");
+        if silence > LONG {
             self.state.renew_database();
             // Its peer may be dead, and would never say so.
             self.listening.abort();

@@ -40,10 +40,10 @@ impl Change {
         self.what == "reset"
     }
 
-    /// Whether anyone could see it: what was or became public.
+    /// Whether anyone could see it: what was or became public, and the end of what had been.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.public_before || self.public_after
+        self.public_before || self.public_after || (self.what == "purged" && !self.keys.is_empty())
     }
 }
 

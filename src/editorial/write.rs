@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     categories::CategoryDocument,
-    changes::{Followed, Position, SEARCH_KEY},
+    changes::{Followed, Owed, Position, SEARCH_KEY},
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Error, Fault},
@@ -315,9 +315,9 @@ impl Write {
     /// [`Error::Unavailable`] where the database went away: then nothing of the write is there, unless it went away
     /// after the commit reached it.
     pub async fn close(self) -> Result<Position, Error> {
-        let (position, followed) = self.commit().await?;
-        if let Some(followed) = followed {
-            followed.committed().await;
+        let (position, written) = self.commit().await?;
+        if let Some((followed, touched)) = written {
+            followed.committed(touched).await;
         }
         Ok(position)
     }
@@ -327,8 +327,8 @@ impl Write {
         self.commit().await.map(|(position, _)| position)
     }
 
-    /// The position, and whom to wait for where something was written.
-    async fn commit(mut self) -> Result<(Position, Option<Arc<Followed>>), Error> {
+    /// The position; and where something was written, who is told of it, and what it touches.
+    async fn commit(mut self) -> Result<(Position, Option<(Arc<Followed>, Owed)>), Error> {
         if self.spilled > 0 {
             self.spill().await?;
         }
@@ -382,7 +382,12 @@ impl Write {
         }
         self.transaction.commit().await?;
         let position = Position { log_id: head.log_id, number: head.position };
-        Ok((position, Some(self.followed)))
+        let touched = if self.spilled > 0 || self.reset {
+            Owed::All
+        } else {
+            Owed::These(self.pending.iter().flat_map(|change| change.touched.keys.hashes()).collect())
+        };
+        Ok((position, Some((self.followed, touched))))
     }
 
     /// Writes the slugs that have waited: before the head, or before another look at the rows that bear them.

@@ -12,7 +12,7 @@ use std::{
 
 use actix_web::{
     HttpResponse, ResponseError,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
@@ -127,6 +127,10 @@ async fn answer_otherwise(
     }
     add_headers(response.headers_mut(), &context.id);
     context.log(response.status(), began);
+    // What has no end would never be left out to its end.
+    if context.method == Method::HEAD && response.response().body().size() == BodySize::Stream {
+        response = response.map_body(|_, _| BoxBody::new(()));
+    }
     Ok(response)
 }
 

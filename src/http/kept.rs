@@ -205,7 +205,7 @@ fn content(response: &mut ServiceResponse<BoxBody>) -> Option<Content> {
         return Some(content);
     }
     let error = response.response().error()?.as_error::<Error>()?;
-    let (Error::NoEntity { seen, .. } | Error::Gone { seen }) = error else { return None };
+    let (Error::NoEntity { is_searched: true, seen, .. } | Error::Gone { seen }) = error else { return None };
     let problem = error.problem(response.request().path());
     Some(Content {
         status: error.status_code(),

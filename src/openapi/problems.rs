@@ -35,7 +35,7 @@ impl IntoResponses for EntityErrors {
             "/terms/foundation-modle",
             vec![
                 Error::BadRequest(vec![Fault::query("lang", "unknown_parameter", "This address takes no parameters.")]),
-                Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: nowhere() },
+                Error::NoEntity { suggestions: vec!["foundation-model".into()], is_searched: true, seen: nowhere() },
                 Error::Gone { seen: nowhere() },
             ],
         );
@@ -182,7 +182,10 @@ impl IntoResponses for CreateErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut errors = body_errors();
         // What a retry meets when the entity was deleted, or purged, meanwhile.
-        errors.extend([Error::Gone { seen: nowhere() }, Error::NoEntity { suggestions: vec![], seen: nowhere() }]);
+        errors.extend([
+            Error::Gone { seen: nowhere() },
+            Error::NoEntity { suggestions: vec![], is_searched: true, seen: nowhere() },
+        ]);
         problems("/terms", errors)
     }
 }
@@ -194,7 +197,7 @@ impl IntoResponses for EditErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut errors = body_errors();
         errors.extend([
-            Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: nowhere() },
+            Error::NoEntity { suggestions: vec!["foundation-model".into()], is_searched: true, seen: nowhere() },
             Error::Gone { seen: nowhere() },
             stale(),
             Error::PreconditionRequired,

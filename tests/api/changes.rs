@@ -57,6 +57,10 @@ async fn each_change_is_told_once_and_in_order_to_who_could_see_it() {
     done(&app, Method::PATCH, "/terms/working-title", &editor, Some(publish)).await;
     done(&app, Method::PATCH, "/terms/draft-one", &editor, Some(json!({"slug": "one"}))).await;
     done(&app, Method::DELETE, "/terms/one", &editor, None).await;
+    let admin = app.token(Role::Admin).await;
+    let trash = app.send(Method::GET, "/trash", Some(&admin), None, &[]).await.json();
+    let id = trash["items"][0]["id"].as_str().unwrap().to_owned();
+    done(&app, Method::DELETE, &format!("/trash/{id}"), &admin, None).await;
 
     let (all, end) = told(&app, Some(&editor), &before, 100).await;
     let whats: Vec<_> = all.iter().map(|change| (&change["what"], &change["slug"], &change["former_slug"])).collect();
@@ -66,7 +70,8 @@ async fn each_change_is_told_once_and_in_order_to_who_could_see_it() {
             ["created", "working-title", null],
             ["updated", "draft-one", "working-title"],
             ["updated", "one", "draft-one"],
-            ["deleted", "one", null]
+            ["deleted", "one", null],
+            ["purged", "one", null]
         ])
     );
     let (open, open_end) = told(&app, None, &before, 1).await;
@@ -74,17 +79,25 @@ async fn each_change_is_told_once_and_in_order_to_who_could_see_it() {
     // Under its working title nobody could read it.
     assert_eq!(
         json!(whats),
-        json!([["updated", "draft-one", null], ["updated", "one", "draft-one"], ["deleted", "one", null]])
+        json!([
+            ["updated", "draft-one", null],
+            ["updated", "one", "draft-one"],
+            ["deleted", "one", null],
+            // What was `410` is `404` now.
+            ["purged", "one", null]
+        ])
     );
-    assert_eq!((&end, number(&end)), (&open_end, number(&before) + 4));
+    assert_eq!((&end, number(&end)), (&open_end, number(&before) + 5));
     let positions: Vec<_> = all.iter().map(|change| change["position"].as_str().unwrap().to_owned()).collect();
-    let expected: Vec<_> = (1..=4).map(|step| numbered(&before, number(&before) + step)).collect();
+    let expected: Vec<_> = (1..=5).map(|step| numbered(&before, number(&before) + step)).collect();
     assert_eq!(positions, expected);
     let (public, change) = (["public_before", "public_after"], &open[0]);
     assert_eq!(public.map(|name| &change[name]), [&json!(false), &json!(true)]);
     assert_eq!((&change["kind"], &change["entity"]), (&json!("term"), &all[0]["entity"]));
     let keys: Vec<_> = change["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
     assert!(keys.contains(&"terms") && keys.contains(&"slug:term/draft-one"), "{keys:?}");
+    assert!(!keys.contains(&"slug:term/working-title"), "{keys:?}");
+    assert!(all[1]["keys"].as_array().unwrap().contains(&json!("slug:term/working-title")));
 }
 
 #[tokio::test]
@@ -187,6 +200,8 @@ async fn a_stream_tells_each_change_and_is_resumed_where_it_broke_off() {
     for expected in [&second, &third] {
         assert_eq!(&there.change().await.0, expected);
     }
+    let head = app.request(Method::HEAD, "/changes/stream", &[]).await;
+    assert_eq!((head.status.as_u16(), head.header("content-type")), (200, "text/event-stream"));
     app.state.unfollow();
     assert_eq!(again.next().await, None, "a service that stops ends its streams");
 }

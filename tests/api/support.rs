@@ -394,7 +394,11 @@ impl Answer {
         let (status, headers) = (response.status(), response.headers().clone());
         // A stream has no end: its first piece stands for it.
         let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
-        let bytes = if is_stream { response.chunk().await.unwrap().unwrap() } else { response.bytes().await.unwrap() };
+        let bytes = if is_stream {
+            response.chunk().await.unwrap().unwrap_or_default()
+        } else {
+            response.bytes().await.unwrap()
+        };
         Answer { status, headers, bytes: bytes.to_vec() }
     }
 
