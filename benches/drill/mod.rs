@@ -12,7 +12,7 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,10 @@ use nix::{
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use termbase::postgres::cluster::{Cluster, Options};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
 
 use http::{Answer, Client, Request};
 use wire::Wire;
@@ -39,6 +42,17 @@ pub const AUTHORIZATION: (&str, &str) = ("authorization", "Bearer tb_drilldrilld
 pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has come about.
 const POLL: Duration = Duration::from_millis(2);
+
+/// A whole drill. Told to stop, it takes all that it has started with it.
+pub async fn whole(drill: impl Future<Output = ExitCode>) -> ExitCode {
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate()).unwrap(), signal(SignalKind::interrupt()).unwrap());
+    tokio::select! {
+        code = drill => code,
+        _ = terminated.recv() => ExitCode::FAILURE,
+        _ = interrupted.recv() => ExitCode::FAILURE,
+    }
+}
 
 /// A private cluster in a folder of its own.
 pub struct Ground {

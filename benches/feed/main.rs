@@ -57,6 +57,10 @@ struct Stage {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    drill::whole(drill_all()).await
+}
+
+async fn drill_all() -> ExitCode {
     let time = seconds(60);
     let parts = ["streams", "storm", "restore", "cold"].map(asked);
     let [streams, storm, restore, cold] = if parts.contains(&true) { parts } else { [true; 4] };
@@ -109,8 +113,8 @@ async fn all_at_once(storm: Option<Duration>, restore: bool, table: &mut Table) 
 
 fn done(time: Duration, tables: &[Table], broken: Option<&Broken>) -> ExitCode {
     let about = format!(
-        "Made by `cargo bench --bench feed -- {} record`: {WRITERS} writers over two instances on one Postgres, {STREAMS} streams that \
-         come and go and {POLLERS} pollers, each with the position it has got to. What each one saw from one position to \
+        "Made by `cargo bench --bench feed -- {} record`: {WRITERS} writers over two instances on one Postgres, {STREAMS} \
+         streams that come and go and {POLLERS} pollers, each with the position it has got to. What each one saw from one position to \
          another is compared with the table `changes`.",
         time.as_secs()
     );
@@ -121,7 +125,10 @@ fn documents() -> Vec<(&'static str, Value)> {
     let mut all = vec![("category", json!({"slug": "c", "name": "C"}))];
     for number in 0..TERMS {
         let status = if number < TERMS - DRAFTS { "published" } else { "draft" };
-        all.push(("term", json!({"slug": format!("t{number}"), "name": format!("Term {number}"), "definition": "To begin with.", "category": "c", "status": status})));
+        let (slug, name) = (format!("t{number}"), format!("Term {number}"));
+        let document =
+            json!({"slug": slug, "name": name, "definition": "To begin with.", "category": "c", "status": status});
+        all.push(("term", document));
     }
     all
 }
@@ -196,7 +203,8 @@ async fn write(shared: Arc<Shared>, writing: Arc<RwLock<()>>, number: u64) {
         let client = &mut clients[random.below(2)];
         let (slug, text) = (format!("extra-{number}-{step}"), format!("Step {step} of {number}."));
         let answer = if random.below(10) == 0 {
-            let new = json!({"slug": slug, "name": format!("Extra {number} {step}"), "definition": text, "category": "c", "status": "published"});
+            let name = format!("Extra {number} {step}");
+            let new = json!({"slug": slug, "name": name, "definition": text, "category": "c", "status": "published"});
             match drill::write(client, "POST", "/terms", Some(&new)).await {
                 Ok(made) if made.status == 201 => drill::write(client, "DELETE", &format!("/terms/{slug}"), None).await,
                 other => other,

@@ -116,8 +116,8 @@ pub async fn cold(table: &mut Table) -> Result<(), Broken> {
         return Ok(());
     };
     let sentence = format!(
-        "a database was restored up to {kept} while no instance ran, and ten changes were written; a client that had seen {known} \
-         before resumed and {did}"
+        "a database was restored up to {kept} while no instance ran, and ten changes were written; a client that had \
+         seen {known} before resumed and {did}"
     );
     Err(Broken::new(SEEN_ONCE, sentence))
 }

@@ -179,8 +179,8 @@ impl Truth {
         Err(Broken::new(
             A_REASON,
             format!(
-                "{client} was sent away with {code} from {position}; changes were deleted up to {trimmed} only, the newest is {}, and \
-                 there were {} restores.",
+                "{client} was sent away with {code} from {position}; changes were deleted up to {trimmed} only, the newest \
+                 is {}, and there were {} restores.",
                 self.newest(),
                 self.restores()
             ),

@@ -226,7 +226,10 @@ fn outcome(answer: Option<&Answer>) -> Outcome {
 
 /// What there is at the beginning.
 pub fn documents() -> Vec<(&'static str, serde_json::Value)> {
-    let term = |slug: String, definition: String| json!({"slug": slug, "name": format!("Term {slug}"), "definition": definition, "category": "c", "status": "published"});
+    let term = |slug: String, definition: String| {
+        let name = format!("Term {slug}");
+        json!({"slug": slug, "name": name, "definition": definition, "category": "c", "status": "published"})
+    };
     let mut all = vec![("category", json!({"slug": "c", "name": "C"}))];
     all.extend((0..HOT).map(|number| ("term", term(format!("hot-{number}"), "Read by everybody.".into()))));
     all.extend((0..WRITTEN).map(|number| ("term", term(format!("w{number}"), text(number, 1)))));

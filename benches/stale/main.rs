@@ -63,6 +63,10 @@ const MODES: [(Mode, &str); 4] =
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    drill::whole(drill_all()).await
+}
+
+async fn drill_all() -> ExitCode {
     let time = seconds(60);
     let modes: Vec<_> = MODES.into_iter().filter(|(_, word)| asked(word)).collect();
     let modes = if modes.is_empty() { MODES.to_vec() } else { modes };

@@ -103,7 +103,9 @@ impl Visitor {
         let is_draft = number % 4 < 2;
         let (slug, status) = (format!("new-{number}"), if is_draft { "draft" } else { "published" });
         let name = format!("New {number}");
-        let document = json!({"slug": slug, "name": name, "definition": text(number, 1), "category": "c2", "related": ["t5"], "status": status});
+        let document = json!({
+            "slug": slug, "name": name, "definition": text(number, 1), "category": "c2", "related": ["t5"], "status": status,
+        });
         let mut written = self.write(instance, "POST", "/terms", Some(&document), 201).await?;
         if is_draft {
             self.both(instance, &path, 404, None).await?;
@@ -146,7 +148,8 @@ impl Visitor {
         let answer = self.get(instance, path).await?;
         if answer.status != status {
             let sentence = format!(
-                "instance {instance} answered GET {path} with {} at {}, though a write had been acknowledged there that makes it {status}.",
+                "instance {instance} answered GET {path} with {} at {}, though a write had been acknowledged there that makes \
+                 it {status}.",
                 answer.status,
                 answer.header("termbase-position").unwrap_or("no position"),
             );

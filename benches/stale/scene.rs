@@ -125,12 +125,19 @@ pub fn documents() -> Vec<(&'static str, Value)> {
         let parent = (number == 1).then_some("c0");
         let description = text(FIRST_CATEGORY + number, 1);
         let name = format!("Category {number}");
-        all.push(("category", json!({"slug": format!("c{number}"), "name": name, "description": description, "parent": parent, "rank": number})));
+        let slug = format!("c{number}");
+        let document =
+            json!({"slug": slug, "name": name, "description": description, "parent": parent, "rank": number});
+        all.push(("category", document));
     }
     for number in 0..COMPANIES {
         let description = text(FIRST_COMPANY + number, 1);
         let categories = [format!("c{}", number % CATEGORIES)];
-        all.push(("company", json!({"slug": format!("k{number}"), "name": format!("Company {number}"), "description": description, "status": "published", "categories": categories})));
+        let (slug, name) = (format!("k{number}"), format!("Company {number}"));
+        let document = json!({
+            "slug": slug, "name": name, "description": description, "status": "published", "categories": categories,
+        });
+        all.push(("company", document));
     }
     for number in 0..TERMS {
         let status = match number % 15 {
@@ -146,7 +153,8 @@ pub fn documents() -> Vec<(&'static str, Value)> {
             json!({
                 "slug": format!("t{number}"), "name": name(number), "definition": text(number, 1), "status": status,
                 "body": "A paragraph of the explanation, with *emphasis* and a [link](https://example.org).\n\n".repeat(5),
-                "category": format!("c{}", number % CATEGORIES), "related": related, "broader": broader, "replaced_by": replaced_by,
+                "category": format!("c{}", number % CATEGORIES), "related": related, "broader": broader,
+                "replaced_by": replaced_by,
                 "companies": [format!("k{}", number % COMPANIES)],
                 "aliases": [{"name": format!("T{number}D"), "kind": "acronym"}],
             }),
@@ -155,7 +163,11 @@ pub fn documents() -> Vec<(&'static str, Value)> {
     for number in 0..WANDERERS {
         let entity = FIRST_WANDERER + number;
         let (slug, name) = (format!("w{number}-home"), format!("Wanderer {number}"));
-        all.push(("term", json!({"slug": slug, "name": name, "definition": text(entity, 1), "status": "published", "category": "c0", "related": ["t0"]})));
+        let definition = text(entity, 1);
+        let document = json!({
+            "slug": slug, "name": name, "definition": definition, "status": "published", "category": "c0", "related": ["t0"],
+        });
+        all.push(("term", document));
     }
     all
 }

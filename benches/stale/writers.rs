@@ -112,8 +112,8 @@ impl Writer {
             scene.verdict.broken(Broken::new(
                 AT_ONCE,
                 format!(
-                    "instance {} answered GET {path} with status {} and text {shown:?} after {}, when asked for position {position}, \
-                     which has text {serial}.",
+                    "instance {} answered GET {path} with status {} and text {shown:?} after {}, when asked for \
+                     position {position}, which has text {serial}.",
                     1 - instance,
                     answer.status,
                     ms(answer.took()),
