@@ -24,7 +24,12 @@ pub struct Server {
 
 impl Server {
     /// The service, as `cargo build --release` makes it.
-    pub fn termbase(ground: &Ground, url: &str, cache_mib: usize, others: &[(&str, &str)]) -> Self {
+    pub fn termbase(ground: &Ground, database: &str, cache_mib: usize, others: &[(&str, &str)]) -> Self {
+        Server::termbase_at(ground, &ground.url_as(database, "termbase"), cache_mib, others)
+    }
+
+    /// The same at an address of one's own in the database.
+    pub fn termbase_at(ground: &Ground, url: &str, cache_mib: usize, others: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_termbase"));
         // A folder without a .env, and nothing of whoever runs this.
         command.arg("serve").current_dir(ground.folder()).env_clear();
@@ -33,6 +38,11 @@ impl Server {
         command.env("TERMBASE_WORKERS", WORKERS.to_string()).env("TERMBASE_CONNECTIONS", CONNECTIONS.to_string());
         command.env("TERMBASE_CACHE_MIB", cache_mib.to_string()).envs(others.iter().copied());
         Server::start(command)
+    }
+
+    /// The page without a cache.
+    pub fn afternoon(ground: &Ground, database: &str) -> Self {
+        Server::peer(&["serve-afternoon", &ground.url_as(database, "afternoon")])
     }
 
     /// One of the peers: this very program, by one of its hidden words.
