@@ -38,7 +38,7 @@ mod read {
     pub mod writes;
 }
 
-use read::{afternoon, cold, peers, race::Plan, size, warm, writes};
+use read::{afternoon, cold, peers, race::Plan, server, size, warm, writes};
 use tokio::runtime::{Builder, Runtime};
 
 const SECTIONS: [&str; 4] = ["warm", "cold", "size", "writes"];
@@ -51,6 +51,7 @@ fn main() {
         ["serve-ceiling", path] => Runtime::new().unwrap().block_on(peers::serve_ceiling(path)),
         ["serve-lookup", path] => Runtime::new().unwrap().block_on(peers::serve_lookup(path)),
         ["serve-afternoon", url] => Runtime::new().unwrap().block_on(afternoon::serve(url)),
+        ["watch", process] => server::watch(process),
         // One thread for the load generator, so that it takes no more than one core.
         _ => Builder::new_current_thread().enable_all().build().unwrap().block_on(measure(&words)),
     }

@@ -65,7 +65,9 @@ pub async fn fill(options: &PgConnectOptions, terms: usize) {
     });
     together(options, parts.collect()).await;
     together(options, indexes).await;
-    run(&mut connection, AFTER).await;
+    for statement in [AFTER, "vacuum analyze", "checkpoint"] {
+        run(&mut connection, statement).await;
+    }
     connection.close().await.unwrap();
     eprintln!("wrote {terms} terms in {:.0} s", began.elapsed().as_secs_f64());
 }

@@ -4,13 +4,21 @@
 //! It has the service's settings: as many workers, as many connections, all of them opened at once and none asked whether it
 //! still lives before each query, which would be a second round trip.
 
+use std::time::Duration;
+
 use actix_web::{App, HttpResponse, get, web};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgPool, postgres::PgPoolOptions, types::Json};
-use termbase::clock::{Day, Timestamp};
+use sqlx::{FromRow, PgPool, types::Json};
+use termbase::{
+    clock::{Day, Timestamp},
+    postgres,
+};
 use uuid::Uuid;
 
 use super::{peers, server::CONNECTIONS};
+
+/// The service's own default.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// pgbench asks the same.
 pub const QUERY: &str = include_str!("afternoon.sql");
@@ -174,8 +182,6 @@ async fn read_term(pool: web::Data<PgPool>, slug: web::Path<String>) -> HttpResp
 
 /// `serve-afternoon`.
 pub async fn serve(url: &str) {
-    let options =
-        PgPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS).test_before_acquire(false);
-    let pool = web::Data::new(options.connect(url).await.unwrap());
+    let pool = web::Data::new(postgres::pool(url.parse().unwrap(), CONNECTIONS, PATIENCE));
     peers::serve(move || App::new().app_data(pool.clone()).service(read_term)).await;
 }

@@ -53,4 +53,4 @@ select t.id, t.slug, t.name, t.status, t.definition, t.body, t.body_html, t.revi
               limit 12) f
         join company_cards c on c.id = f.id
   ) k on true
- where t.slug = $1 and t.deleted_at is null and t.status <> 'draft'
+ where t.id = (select s.id from terms s where s.slug = $1) and t.deleted_at is null and t.status <> 'draft'

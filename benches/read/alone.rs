@@ -36,10 +36,8 @@ pub struct Seen {
 
 /// Readers of one page on one instance, a writer of it on another, and a look at all queries as often as possible.
 pub async fn watch(plan: Plan, ground: &Ground, database: &str, term: usize) -> [(&'static str, Seen); 2] {
-    let url = ground.url(database);
-    let named = |name: &str| format!("{url}&application_name={name}");
-    let reader = Server::termbase(ground, &named(READER), 128, &[]);
-    let writer = Server::termbase(ground, &named(WRITER), 128, &[]);
+    let instance = |name: &str| Server::termbase_at(ground, &ground.url_as(database, name), 128, &[]);
+    let (reader, writer) = (instance(READER), instance(WRITER));
     let mut connection = ground.connect(database).await;
     let quick = slow_down(&mut connection).await;
     let writing = Writer::new(&writer, What::One(term)).start();

@@ -19,11 +19,10 @@ pub async fn run(plan: Plan, record: bool) {
     let terms = plan.sized(100_000, 5_000);
     let ground = Ground::lay("read-cold");
     glossary::fill(&ground.create("cold").await, terms).await;
-    let url = ground.url("cold");
     // The least cache that there is: a thousandth of the pages.
-    let ours = Server::termbase(&ground, &url, 1, &[]);
-    let warm = Server::termbase(&ground, &url, 128, &[]);
-    let afternoon = Server::peer(&["serve-afternoon", &url]);
+    let ours = Server::termbase(&ground, "cold", 1, &[]);
+    let warm = Server::termbase(&ground, "cold", 128, &[]);
+    let afternoon = Server::afternoon(&ground, "cold");
     let pages = scene::some_pages(terms);
     scene::compare_pages(&ours, &afternoon, &pages[..50]).await;
     let pgbench = Pgbench::new(&ground, "cold", terms);
@@ -36,7 +35,7 @@ pub async fn run(plan: Plan, record: bool) {
     ];
     runners.extend(pgbench.as_ref().map(|pgbench| ("pgbench, the query alone", Runner::Pgbench(pgbench))));
     let before = ours.hits().await;
-    let cold = race(plan, &runners).await;
+    let cold = race(plan, Some(&ground), &runners).await;
     let after = ours.hits().await;
     report.race(format!("Pages of {} terms by chance", number(terms as f64, 0)), &cold);
     let share = (after.0 - before.0) / (after.1 - before.1);
@@ -48,7 +47,7 @@ pub async fn run(plan: Plan, record: bool) {
         ("termbase, warm", Runner::Http(&warm, scene::pages_of(&warm, &pages))),
         ("afternoon version", Runner::Http(&afternoon, scene::pages_of(&afternoon, &pages))),
     ];
-    let gain = race(plan, &runners).await;
+    let gain = race(plan, Some(&ground), &runners).await;
     report.race(format!("The same {} pages in turns", number(pages.len() as f64, 0)), &gain);
 
     let lanes = [&gain.0[0]].into_iter().chain(&cold.0);

@@ -1,10 +1,10 @@
 //! The load generator: connections that are kept, requests that are ready bytes, answers that are counted and not kept.
 //!
 //! It is our own. `wrk` waits for an answer before it sends the next request also where it measures latency, and so leaves
-//! out the requests that a stall would have met (coordinated omission); `wrk2` and `oha` correct that, but they start, stop
-//! and connect anew for each round, which can't be put between two readings of a server's CPU time, can't ask for a list of
-//! 100,000 addresses in an order of ours, and (`oha`) cost about as much for a request as the server does, on the two cores
-//! that it shares with it. This one needs about a fifth of the server's time; every report says how much it was.
+//! out the requests that a stall would have met (coordinated omission). `wrk2` and `oha` correct that, but start and connect
+//! anew for each round, so that a server's CPU time can't be read around the requests alone, and ask for one address, or a
+//! list in an order of their own. This one asks for 100,000 in ours, goes on where it was in the next round, and takes
+//! little of the cores that it shares with the server; every report says how much. Most of it is the kernel's.
 //!
 //! [`closed`] finds the highest rate: each connection asks again as soon as it has its answer. [`open`] measures latency at
 //! a given rate: requests are due at times that were fixed before, whoever is free sends the next one, and latency counts

@@ -1,6 +1,6 @@
 //! The peers that have no database: what any server on this framework costs, and what looking ready bytes up costs.
 
-use std::{collections::HashMap, fs, io::Read, net::TcpListener, path::Path};
+use std::{collections::HashMap, fs, net::TcpListener, path::Path};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
@@ -164,10 +164,5 @@ where
     println!("listens on http://{}", listener.local_addr().unwrap());
     let server = HttpServer::new(app).h1_allow_half_closed(false).workers(WORKERS).disable_signals();
     let running: ActixServer = server.listen(listener).unwrap().run();
-    // Who started it holds the other end.
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
     running.await.unwrap();
 }

@@ -27,8 +27,9 @@ impl Pgbench {
         Some(Pgbench { program, script, socket: ground.socket_dir(), database: database.to_owned() })
     }
 
-    /// Queries a second, prepared once a connection; at least a second, which is its shortest time.
-    pub async fn run(&self, round: Duration) -> f64 {
+    /// How many queries it got an answer to, prepared once a connection, and in how many seconds: at least one, which is its
+    /// shortest time.
+    pub async fn run(&self, round: Duration) -> (f64, f64) {
         let seconds = round.as_secs().max(1).to_string();
         let mut command = Command::new(&self.program);
         command.args(["--no-vacuum", "--protocol=prepared", "--jobs=1"]);
@@ -37,8 +38,13 @@ impl Pgbench {
         command.args(["--port=5432", "--username=termbase"]).arg(&self.database);
         let output = command.output().await.unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        rate.unwrap_or_else(|| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+        let after = |start: &str| -> Option<f64> {
+            text.lines().find_map(|line| line.strip_prefix(start)?.trim().split(' ').next()?.parse().ok())
+        };
+        match (after("number of transactions actually processed:"), after("tps =")) {
+            (Some(queries), Some(rate)) => (queries, queries / rate),
+            _ => panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     server::{Server, cpu_seconds},
     writer::Writer,
 };
+use crate::stage::Ground;
 
 /// How long is measured, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +50,13 @@ pub struct Sample {
     pub rate: f64,
     /// The server's own time for one answer, in microseconds; not a number where it has none of its own.
     pub cpu: f64,
+    /// The like of the database's, where somebody asks it.
+    pub postgres: f64,
     pub strange: u64,
 }
 
 /// All rounds of one of them.
+#[derive(Clone)]
 pub struct Lane {
     pub name: String,
     pub samples: Vec<Sample>,
@@ -65,6 +69,19 @@ impl Lane {
 
     pub fn cpu(&self) -> Figures {
         Figures::of(self.samples.iter().map(|sample| sample.cpu))
+    }
+
+    pub fn postgres(&self) -> Figures {
+        Figures::of(self.samples.iter().map(|sample| sample.postgres))
+    }
+
+    /// As if those answers that came from a cache, such a share of all, had not been there: they cost next to nothing.
+    pub fn without(&mut self, share: f64) {
+        for sample in &mut self.samples {
+            sample.rate *= 1.0 - share;
+            sample.cpu /= 1.0 - share;
+            sample.postgres /= 1.0 - share;
+        }
     }
 
     /// This one's rate in the other's, round by round.
@@ -104,12 +121,13 @@ impl Figures {
     }
 }
 
-/// Runs all of them in turns, now in this order and now in the other; a first turn, which is not counted, warms up.
+/// Runs all of them in turns, now in this order and now in the other; a first turn, which is not counted, warms up. What the
+/// database computes is counted where its ground is given.
+///
 /// Beside the lanes: what the load generator needed for a request, in microseconds.
-pub async fn race(plan: Plan, runners: &[(impl AsRef<str>, Runner<'_>)]) -> (Vec<Lane>, f64) {
-    let lane =
-        |(name, _): &(_, _)| -> Lane { Lane { name: AsRef::<str>::as_ref(name).to_owned(), samples: Vec::new() } };
-    let mut lanes: Vec<Lane> = runners.iter().map(lane).collect();
+pub async fn race(plan: Plan, ground: Option<&Ground>, runners: &[(impl AsRef<str>, Runner<'_>)]) -> (Vec<Lane>, f64) {
+    let name = |(name, _): &(_, _)| AsRef::<str>::as_ref(name).to_owned();
+    let mut lanes: Vec<Lane> = runners.iter().map(|runner| Lane { name: name(runner), samples: Vec::new() }).collect();
     let mut own = Vec::new();
     for round in 0..=plan.rounds {
         let mut order: Vec<usize> = (0..runners.len()).collect();
@@ -117,20 +135,33 @@ pub async fn race(plan: Plan, runners: &[(impl AsRef<str>, Runner<'_>)]) -> (Vec
             order.reverse();
         }
         for place in order {
-            let before = cpu_seconds("self");
-            let (sample, answers) = runners[place].1.run(plan).await;
+            let of_postgres = || ground.map_or(f64::NAN, Ground::postgres_cpu_seconds);
+            let (own_before, postgres_before) = (cpu_seconds("self"), of_postgres());
+            let Outcome { answers, seconds, cpu, strange } = runners[place].1.run(plan).await;
             if round > 0 {
-                lanes[place].samples.push(sample);
-                own.extend(answers.map(|answers| (cpu_seconds("self") - before) * 1e6 / answers as f64));
+                let micros = |seconds: f64| seconds * 1e6 / answers;
+                let postgres = micros(of_postgres() - postgres_before);
+                lanes[place].samples.push(Sample { rate: answers / seconds, cpu: micros(cpu), postgres, strange });
+                if cpu.is_finite() {
+                    own.push(micros(cpu_seconds("self") - own_before));
+                }
             }
         }
     }
     (lanes, Figures::of(own.into_iter()).median())
 }
 
+/// What came of one round.
+struct Outcome {
+    answers: f64,
+    seconds: f64,
+    /// The server's, in seconds; not a number where there is none.
+    cpu: f64,
+    strange: u64,
+}
+
 impl Runner<'_> {
-    /// One round: what it measured, and how many answers our own load generator got.
-    async fn run(&self, plan: Plan) -> (Sample, Option<u64>) {
+    async fn run(&self, plan: Plan) -> Outcome {
         match self {
             Runner::Http(server, requests) => measure(server, requests, plan).await,
             Runner::Beside(server, requests, writer) => {
@@ -140,17 +171,16 @@ impl Runner<'_> {
                 measured
             }
             Runner::Pgbench(pgbench) => {
-                let rate = pgbench.run(plan.round).await;
-                (Sample { rate, cpu: f64::NAN, strange: 0 }, None)
+                let (answers, seconds) = pgbench.run(plan.round).await;
+                Outcome { answers, seconds, cpu: f64::NAN, strange: 0 }
             }
         }
     }
 }
 
-async fn measure(server: &Server, requests: &Arc<Requests>, plan: Plan) -> (Sample, Option<u64>) {
+async fn measure(server: &Server, requests: &Arc<Requests>, plan: Plan) -> Outcome {
     let before = server.cpu_seconds();
     let closed = load::closed(requests, plan.connections, plan.round).await;
-    let cpu = (server.cpu_seconds() - before) * 1e6;
-    let answers = closed.answers as f64;
-    (Sample { rate: answers / closed.seconds, cpu: cpu / answers, strange: closed.strange }, Some(closed.answers))
+    let cpu = server.cpu_seconds() - before;
+    Outcome { answers: closed.answers as f64, seconds: closed.seconds, cpu, strange: closed.strange }
 }

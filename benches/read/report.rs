@@ -21,10 +21,18 @@ impl Table {
 
     /// Contestants of one race; the ratios are those of the first one to each other.
     pub fn of_race(title: impl Into<String>, lanes: &[Lane]) -> Self {
-        let columns = ["", "requests a second", "server CPU, µs a request", "rate, first ÷ this", "CPU, this ÷ first"];
+        let has_postgres = lanes.iter().any(|lane| lane.postgres().median().is_finite());
+        let mut columns = vec!["", "requests a second", "server CPU, µs a request"];
+        if has_postgres {
+            columns.push("Postgres' CPU");
+        }
+        columns.extend(["rate, first ÷ this", "CPU, this ÷ first"]);
         let mut table = Table::new(title, &columns);
         for (place, lane) in lanes.iter().enumerate() {
             let mut row = vec![lane.name.clone(), spread(&lane.rate(), 0), spread(&lane.cpu(), 1)];
+            if has_postgres {
+                row.push(spread(&lane.postgres(), 0));
+            }
             if place == 0 {
                 row.extend([String::new(), String::new()]);
             } else {

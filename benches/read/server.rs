@@ -1,9 +1,14 @@
 //! Servers under load: each a process of its own, so that the kernel says what it costs.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 use crate::stage::{Ground, client};
@@ -19,12 +24,19 @@ const TICKS_A_SECOND: f64 = 100.0;
 
 pub struct Server {
     child: Child,
+    /// Ends the server where this process can't any more.
+    watch: Child,
     pub address: SocketAddr,
 }
 
 impl Server {
     /// The service, as `cargo build --release` makes it.
-    pub fn termbase(ground: &Ground, url: &str, cache_mib: usize, others: &[(&str, &str)]) -> Self {
+    pub fn termbase(ground: &Ground, database: &str, cache_mib: usize, others: &[(&str, &str)]) -> Self {
+        Server::termbase_at(ground, &ground.url_as(database, "termbase"), cache_mib, others)
+    }
+
+    /// The same at an address of one's own in the database.
+    pub fn termbase_at(ground: &Ground, url: &str, cache_mib: usize, others: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_termbase"));
         // A folder without a .env, and nothing of whoever runs this.
         command.arg("serve").current_dir(ground.folder()).env_clear();
@@ -35,22 +47,26 @@ impl Server {
         Server::start(command)
     }
 
-    /// One of the peers: this very program, by one of its hidden words.
-    pub fn peer(words: &[&str]) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(words);
-        Server::start(command)
+    /// The page without a cache.
+    pub fn afternoon(ground: &Ground, database: &str) -> Self {
+        Server::peer(&["serve-afternoon", &ground.url_as(database, "afternoon")])
     }
 
-    /// Each of them says where it listens. A peer ends when its standard input does, whatever becomes of this process.
+    /// One of the peers: this very program, by one of its hidden words.
+    pub fn peer(words: &[&str]) -> Self {
+        Server::start(this_program(words))
+    }
+
+    /// Each of them says where it listens.
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let watch = this_program(&["watch", &child.id().to_string()]).stdin(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.split_once("http://").map(|(_, rest)| rest.trim().to_owned()));
         let address = address.unwrap_or_else(|| panic!("{command:?} did not start")).parse().unwrap();
         // The rest of its greeting goes somewhere, until its end.
         std::thread::spawn(move || lines.for_each(drop));
-        Server { child, address }
+        Server { child, watch, address }
     }
 
     pub fn url(&self, address: &str) -> String {
@@ -87,9 +103,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for process in [&mut self.watch, &mut self.child] {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
+}
+
+fn this_program(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(words);
+    command
+}
+
+/// `watch`: ends a process when the one that started this has ended, however it did: its end of the pipe closes.
+pub fn watch(process: &str) {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let _ = kill(Pid::from_raw(process.parse().unwrap()), Signal::SIGKILL);
 }
 
 /// What a process has computed so far; `self` is this one, with the load generator.

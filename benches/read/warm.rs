@@ -38,7 +38,7 @@ pub async fn run(plan: Plan, record: bool) {
     let mut report = Report::new("warm", "Warm answers", record);
     let ground = Ground::lay("read-warm");
     glossary::fill(&ground.create("warm").await, TERMS).await;
-    let ours = Server::termbase(&ground, &ground.url("warm"), 128, &[]);
+    let ours = Server::termbase(&ground, "warm", 128, &[]);
     let (stand, rows) = prepare(&ground, ours).await;
     let mut rates = Vec::new();
     let mut costs = Vec::new();
@@ -149,7 +149,7 @@ impl Stand {
             ("look-up, same headers", Runner::Http(&self.lookup, of(&self.lookup))),
             ("ceiling", Runner::Http(&self.ceiling, self.constant(row))),
         ];
-        race(plan, &runners).await
+        race(plan, None, &runners).await
     }
 
     fn constant(&self, row: &Row) -> Arc<Requests> {

@@ -22,7 +22,7 @@ pub async fn run(plan: Plan, record: bool) {
     let mut report = Report::new("writes", "Reading while others write", record);
     let ground = Ground::lay("read-writes");
     glossary::fill(&ground.create("writes").await, TERMS).await;
-    let ours = Server::termbase(&ground, &ground.url("writes"), 128, &[]);
+    let ours = Server::termbase(&ground, "writes", 128, &[]);
     let pages = scene::some_pages(TERMS);
     scene::ask_all(ours.address, scene::asks(&pages)).await;
     let hottest = Requests::of(ours.address, 200, scene::asks(&[HOTTEST]));
@@ -40,7 +40,7 @@ pub async fn run(plan: Plan, record: bool) {
         let requests = || if what == What::One(HOTTEST) { hottest.clone() } else { scene::pages_of(&ours, &pages) };
         let runners =
             [("with writes", Runner::Beside(&ours, requests(), &writer)), ("without", Runner::Http(&ours, requests()))];
-        let raced = race(plan, &runners).await;
+        let raced = race(plan, Some(&ground), &runners).await;
         report.race(title, &raced);
         let (begun, failed) = writer.count();
         report.say(&format!("{begun} writes were begun, {failed} of them refused."));
@@ -72,8 +72,7 @@ async fn together(plan: Plan, ground: &Ground, report: &mut Report) {
 
 /// How many answers one write makes stale.
 async fn touched(plan: Plan, ground: &Ground, report: &mut Report) {
-    let url = ground.url("writes");
-    let ours = Server::termbase(ground, &url, 128, &[("TERMBASE_SURROGATE_KEYS", "true")]);
+    let ours = Server::termbase(ground, "writes", 128, &[("TERMBASE_SURROGATE_KEYS", "true")]);
     let stale = stale::count(&ours, TERMS, plan.sized(100, 5)).await;
     let title = format!("Answers that one write makes stale, of {} pages and lists", number(stale.answers as f64, 0));
     let columns = ["what is written", "writes", "on average", "at most", "of them pages", "lists and the like"];

@@ -46,6 +46,11 @@ impl Ground {
         self.cluster().url(database)
     }
 
+    /// With a name by which whoever looks at the database can tell one's connections from others'.
+    pub fn url_as(&self, database: &str, name: &str) -> String {
+        format!("{}&application_name={name}", self.url(database))
+    }
+
     pub fn options(&self, database: &str) -> PgConnectOptions {
         self.url(database).parse().unwrap()
     }
@@ -72,6 +77,30 @@ impl Ground {
 
     pub fn socket_dir(&self) -> PathBuf {
         self.cluster().socket_dir()
+    }
+
+    /// What the database server and all that it started have computed so far, in seconds. Linux tells.
+    pub fn postgres_cpu_seconds(&self) -> f64 {
+        let file = fs::read_to_string(self.cluster().folder().join("postgres/postmaster.pid")).unwrap();
+        let postmaster = file.lines().next().unwrap().to_owned();
+        let stats =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("stat")).ok());
+        let mut ticks = 0.0;
+        for stat in stats {
+            // The name in between may have spaces in it.
+            let (Some((pid, _)), Some((_, rest))) = (stat.split_once(' '), stat.rsplit_once(") ")) else { continue };
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            let of =
+                |places: &[usize]| -> f64 { places.iter().map(|&place| fields[place].parse::<f64>().unwrap()).sum() };
+            if pid == postmaster {
+                // Its own, and that of those who have ended.
+                ticks += of(&[11, 12, 13, 14]);
+            } else if fields[1] == postmaster {
+                ticks += of(&[11, 12]);
+            }
+        }
+        // Of which Linux has a hundred a second.
+        ticks / 100.0
     }
 
     fn cluster(&self) -> &Cluster {
