@@ -15,8 +15,9 @@ ENV SQLX_OFFLINE=true
 # Dependencies first, with an empty program: this layer is built again only when one of these files changes.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
-RUN mkdir src benches \
+RUN mkdir -p src benches/stale benches/feed benches/outage \
  && touch src/lib.rs benches/read.rs benches/search.rs benches/transfer.rs benches/write.rs \
+ && touch benches/stale/main.rs benches/feed/main.rs benches/outage/main.rs \
  && echo 'fn main() {}' > src/main.rs \
  && cargo build --release --locked --bin termbase \
  && rm -rf src

@@ -9,3 +9,7 @@ end $$;
 
 create trigger notify after insert on changes referencing new table as written
     for each statement execute function notify_changes();
+
+-- Which database the log was last written in. A restored one is another: what was told of the log after the backup is not in
+-- it, so it begins another log when it is first served.
+alter table log_head add column place text;

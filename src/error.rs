@@ -63,11 +63,11 @@ problems! {
         "This entity was public and has been deleted. Remove links to it. Until it is purged, who may write it can bring it \
          back: `POST …/restore`."
     CHANGES_TRIMMED = "changes_trimmed" GONE "The change log no longer goes back so far":
-        "What came after this position has been removed: the log is kept for some months. Read again what you keep, and go on \
-         from the `Termbase-Position` of those answers."
+        "What came after this position has been removed: the log is kept for some months. Take a new position (`GET /changes`), \
+         read again what you keep, and go on from that position."
     LOG_RESTARTED = "log_restarted" GONE "The change log has begun anew":
-        "`Termbase-After`, `after` or `Last-Event-ID` names a position of another change log: this database was restored, or replaced by another. Forget \
-         what you keep, read it again without the header, and go on from the `Termbase-Position` of those answers."
+        "`Termbase-After`, `after` or `Last-Event-ID` names a position of another change log: this database was restored, or replaced by another. Take \
+         a new position (`GET /changes`), read again what you keep, without the old one, and go on from the new position."
     PRECONDITION_FAILED = "precondition_failed" PRECONDITION_FAILED "Somebody else was quicker":
         "`If-Match` names a version that is not the current one, or `If-None-Match: *` met something that exists. `errors` \
          names what has changed since. Read the document again, bring your change into it, and send it with the new tag."
@@ -241,7 +241,12 @@ pub enum Error {
     Forbidden { needed: Role, has: Role },
     /// 404: no such entity, as of the position at which it was looked for.
     #[error("{}", not_found(.suggestions))]
-    NoEntity { suggestions: Vec<String>, seen: Seen },
+    NoEntity {
+        suggestions: Vec<String>,
+        /// Whether what is close was looked for: not where too many are asking for it.
+        is_searched: bool,
+        seen: Seen,
+    },
     /// 404: the entity is there, a version of it with this number is not.
     #[error("It has no such version; the list of its revisions has all there are.")]
     NoVersion { seen: Seen },
@@ -279,12 +284,12 @@ pub enum Error {
     Gone { seen: Seen },
     /// 410: a position of another log.
     #[error(
-        "The position is of another change log than the one that is here now; read again without it, and go on from the Termbase-Position of the answer."
+        "The position is of another change log than the one that is here now; take a new one (GET /changes), read again what you keep, and go on from it."
     )]
     LogRestarted,
     /// 410: a position that the log no longer goes back to.
     #[error(
-        "The change log no longer goes back to this position; read again what you keep, and go on from the Termbase-Position of the answers."
+        "The change log no longer goes back to this position; take a new one (GET /changes), read again what you keep, and go on from it."
     )]
     ChangesTrimmed,
     /// 412: not the version that the request builds on.

@@ -13,8 +13,11 @@
 //! | [`site`] | what the site that shows the glossary passes on: the sitemap and the feed |
 //! | [`editorial`] | what the three share as things that editors write: documents, the one [write](editorial::Write), [edits](editorial::edit), [history](editorial::history), [trash](editorial::trash) |
 //! | [`search`] | what is found by a name, the beginning of one, a misspelt one, or words; searching's own share of the connections |
-//! | [`changes`] | positions and keys: what orders everything, and what makes an answer stale |
-//! | [`http`] | what HTTP needs and no resource owns: answers, tags, codings, pages, queries, tokens, the boundary |
+//! | [`changes`] | the log: positions and keys, the [follower](changes::follow) that hands each change to all that is derived from it, and the feed |
+//! | [`cache`] | answers kept as ready bytes, what makes them stale, and one miss in flight an address |
+//! | [`load`] | how much may be in flight |
+//! | [`metrics`] | what the service counts |
+//! | [`http`] | what HTTP needs and no resource owns: answers, [kept ones](http::kept), tags, codings, pages, queries, tokens, the boundary |
 //! | [`error`] | every way to fail, as a problem (RFC 9457), and the table of their kinds |
 //! | [`openapi`] | the description, collected from the handlers |
 //! | [`service`] | the service's own addresses: index, docs, problems, health |
@@ -34,10 +37,14 @@
 //! - There is one way to write: [`editorial::Write`]. A trigger refuses every other, psql included.
 //! - One edit of one entity is one version, one revision, one change and one position. A write that changes nothing is
 //!   none of them.
-//! - Writers wait for each other, and hold half of the connections at most, searches a third: reading goes on meanwhile.
+//! - Writers wait for each other, and hold half of the connections at most, searches a third: reading goes on meanwhile. What is
+//!   in flight is bounded, and what is over is refused at once.
 //! - A transaction begins to its end whoever leaves meanwhile ([`postgres::begin`]): none is left open on a connection.
 //! - An answer comes from one snapshot, knows its position in the change log, and names the keys that it was made from.
 //!   A change that alters the answer touches one of them.
+//! - What is derived from the log is written by its follower alone, never by a handler, and can be thrown away at any time.
+//! - A kept answer is given while no change has touched it and the log was looked at less than a second ago; else only while
+//!   Postgres does not answer, with its age. Whoever wrote through an instance reads it there.
 //! - What is public is the same bytes for every caller. What is not answers as what never existed.
 //! - A permission is a handler's argument ([`http::auth`]), and there is no other author for a write than the one in it.
 //! - A change is made on the document as it is under its row's lock, and the whole of it is validated: one validation for

@@ -1,6 +1,6 @@
-//! What the service counts, and `GET /metrics`, which shows it (OpenMetrics).
+//! What the service counts, and `GET /metrics`, which shows it as `OpenMetrics`.
 
-use std::{fmt::Write, time::Instant};
+use std::time::Instant;
 
 use actix_web::{HttpResponse, get, http::header, web::Data};
 use prometheus_client::{
@@ -95,7 +95,6 @@ impl Metrics {
         self.streams.set(i64::try_from(state.feed.streams()).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        text.write_char('\n')?;
         Ok(text)
     }
 }
@@ -123,7 +122,7 @@ async fn read_metrics(state: Data<State>, _: Viewer, query: Query) -> Result<Htt
     query.finish()?;
     let text = state.metrics.text(&state).map_err(Error::internal)?;
     Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(text))
 }

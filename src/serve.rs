@@ -15,7 +15,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    app,
+    app, changes,
     clock::Clock,
     config::{Config, DatabaseSettings, ServerSettings},
     error::Error,
@@ -186,6 +186,7 @@ impl Content {
         let pool = postgres::pool(options, database.connections, http.patience);
         let log_id = postgres::log_id(&pool).await?;
         let state = Data::new(State::new(pool, Clock::system(), http, log_id));
+        changes::settle(&state).await?;
         let rendered = terms::render_again(&state).await?;
         if rendered > 0 {
             say(&format!("rendered {rendered} bodies anew"));

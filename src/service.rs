@@ -12,7 +12,7 @@ use utoipa::{ToSchema, openapi::OpenApi};
 
 use crate::{
     error::{Error, PROBLEMS},
-    http::answer,
+    http::{answer, position},
     openapi::{self, ProblemTypeErrors, ReadinessErrors, Routes, ServiceErrors, TAG_SERVICE},
     postgres,
     state::State,
@@ -234,7 +234,7 @@ pub struct Health {
 )]
 #[get("/healthz")]
 async fn read_health() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health { status: "ok" })
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "private, no-store")).json(Health { status: "ok" })
 }
 
 /// Whether the service works, and how far it has followed the log.
@@ -270,11 +270,13 @@ async fn read_readiness(state: Data<State>) -> Result<HttpResponse, Error> {
     if followed.is_away() {
         return Err(Error::NotReady("The database does not answer.".into()));
     }
-    let Some(age) = followed.look_age(Instant::now()) else {
-        return Err(Error::NotReady("The change log is not followed yet.".into()));
-    };
-    postgres::check(&state.database()).await.map_err(Error::NotReady)?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
+    position::wait_for_log(&state).await?;
+    let age = followed.look_age(Instant::now()).unwrap_or_default();
+    let database = state.database();
+    let checked = tokio::time::timeout(state.http.patience, postgres::check(&database)).await;
+    let checked = checked.unwrap_or_else(|_elapsed| Err("The database does not answer.".into()));
+    checked.map_err(Error::NotReady)?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "private, no-store")).json(Readiness {
         status: "ok",
         position: state.position(followed.position()).to_string(),
         look_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),

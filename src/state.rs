@@ -15,6 +15,7 @@ use crate::{
     cache::Cache,
     changes::{Feed, Followed, Position, Recent},
     clock::Clock,
+    http::boundary::RequestIds,
     load::Load,
     metrics::Metrics,
     postgres,
@@ -34,6 +35,7 @@ pub struct State {
     pub(crate) feed: Feed,
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
+    pub(crate) request_ids: RequestIds,
     /// One at a time is told what is close to an address that nothing has: it is the dearest that a stranger can ask.
     pub(crate) suggestions: Semaphore,
     /// One permit for each connection that may be writing at a time.
@@ -118,6 +120,7 @@ impl State {
             feed: Feed::default(),
             load: Load::of(connections),
             metrics: Metrics::default(),
+            request_ids: RequestIds::of(Uuid::now_v7()),
             suggestions: Semaphore::new(1),
             database: RwLock::new(database),
             clock,
@@ -141,6 +144,7 @@ impl State {
         let again = postgres::again(&database);
         let former = std::mem::replace(&mut *database, again);
         drop(database);
+        self.followed.renewed();
         tokio::spawn(async move { former.close().await });
     }
 

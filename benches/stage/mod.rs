@@ -39,7 +39,7 @@ impl Stage {
             require_if_match: false,
             site: SiteSettings::default(),
             cache_bytes: 128 * 1024 * 1024,
-            changes_kept: Duration::from_secs(24 * 3600),
+            changes_kept: Duration::from_hours(24),
             patience: Duration::from_secs(1),
             request_timeout: Duration::from_secs(10),
             drain_timeout: Duration::ZERO,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::touched::Touched;
 use crate::{
-    changes::{Followed, Seen},
+    changes::{Followed, Position, Seen},
     error::Error,
     http::{
         answer::{SURROGATE_KEY, TERMBASE_POSITION, VARY, VARY_ACCEPT},
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How old a `404` or a `410` may be: what it suggests comes from names that it has no keys of.
-const NEGATIVE: Duration = Duration::from_secs(60);
+const NEGATIVE: Duration = Duration::from_mins(1);
 /// Above so many bytes an answer is encoded on a thread of its own, so that others on this one go on.
 const LARGE: usize = 64 * 1024;
 
@@ -53,7 +53,11 @@ pub struct Entry {
     content_type: HeaderValue,
     cache_control: HeaderValue,
     vary: HeaderValue,
-    position: HeaderValue,
+    /// Of its snapshot.
+    position: Position,
+    /// Under which log it was asked for, as [`Followed`] counts them.
+    log: u64,
+    position_header: HeaderValue,
     surrogate_keys: Option<HeaderValue>,
     headers: Vec<(HeaderName, HeaderValue)>,
     identity: Representation,
@@ -91,9 +95,9 @@ pub enum Verdict {
 impl Entry {
     /// # Errors
     /// Never in practice: what headers are made of is ASCII.
-    pub fn of(content: Content, http: &HttpSettings) -> Result<Self, Error> {
+    pub fn of(content: Content, log: u64, http: &HttpSettings) -> Result<Self, Error> {
         let Content { status, content_type, bytes, revision, seen, negotiated, headers } = content;
-        let bytes = exact(bytes);
+        let bytes = exact(&bytes);
         let surrogate_keys = if http.surrogate_keys && !seen.keys.is_empty() {
             Some(HeaderValue::from_str(&seen.keys.joined()).map_err(Error::internal)?)
         } else {
@@ -107,12 +111,15 @@ impl Entry {
             status,
             content_type: HeaderValue::from_static(content_type),
             // A browser keeps a bare 308 for ever: a rename there and back would loop.
-            cache_control: match status.is_redirection() {
-                true => HeaderValue::from_static("no-cache"),
-                false => http.cache_control.clone(),
+            cache_control: if status.is_redirection() {
+                HeaderValue::from_static("no-cache")
+            } else {
+                http.cache_control.clone()
             },
             vary: if negotiated { VARY_ACCEPT } else { VARY },
-            position: HeaderValue::from_str(&seen.position.to_string()).map_err(Error::internal)?,
+            position: seen.position,
+            log,
+            position_header: HeaderValue::from_str(&seen.position.to_string()).map_err(Error::internal)?,
             surrogate_keys,
             headers,
             identity: Representation { bytes, tag },
@@ -140,6 +147,10 @@ impl Entry {
 
     /// Compares what it was made from with what was handed out.
     pub fn verdict(&self, touched: &Touched, followed: &Followed, now: Instant) -> Verdict {
+        // Numbers of another log say nothing.
+        if self.log != followed.log() || followed.is_owed(&self.from.keys) {
+            return Verdict::Overtaken;
+        }
         let position = followed.position();
         let checked = self.from.checked.load(Ordering::Acquire);
         if checked < position {
@@ -159,6 +170,17 @@ impl Entry {
     pub fn coding(&self, headers: &HeaderMap) -> Result<Coding, Error> {
         // A problem is never encoded, and a redirect has nothing to encode.
         if self.identity.tag.is_none() { Ok(Coding::Identity) } else { Coding::of(headers, self.identity.bytes.len()) }
+    }
+
+    /// Up to which change it is known to be right: whoever goes on from there misses nothing, and need not go back to where
+    /// it was made, which the log may no longer have.
+    fn checked(&self) -> HeaderValue {
+        let number = self.from.checked.load(Ordering::Acquire);
+        if number == self.position.number {
+            return self.position_header.clone();
+        }
+        let checked = Position { number, ..self.position }.to_string();
+        HeaderValue::from_str(&checked).unwrap_or_else(|_invalid| self.position_header.clone())
     }
 
     fn representation(&self, coding: Coding) -> Option<&Representation> {
@@ -185,7 +207,7 @@ impl Entry {
         } else {
             coding.encode(identity)
         };
-        let bytes = exact(bytes.map_err(Error::internal)?);
+        let bytes = exact(&bytes.map_err(Error::internal)?);
         let tag = Some(tag(self.revision, &self.identity.bytes, coding)?);
         let made = Some(Representation { bytes, tag });
         let (gzip, brotli) = match coding {
@@ -197,7 +219,7 @@ impl Entry {
             content_type: self.content_type.clone(),
             cache_control: self.cache_control.clone(),
             vary: self.vary.clone(),
-            position: self.position.clone(),
+            position_header: self.position_header.clone(),
             surrogate_keys: self.surrogate_keys.clone(),
             headers: self.headers.clone(),
             identity: self.identity.clone(),
@@ -223,7 +245,7 @@ impl Entry {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
         headers.insert(header::VARY, self.vary.clone());
-        headers.insert(TERMBASE_POSITION, self.position.clone());
+        headers.insert(TERMBASE_POSITION, self.checked());
         if let Some(keys) = &self.surrogate_keys {
             headers.insert(SURROGATE_KEY, keys.clone());
         }
@@ -251,6 +273,6 @@ fn tag(revision: Option<Uuid>, identity: &[u8], coding: Coding) -> Result<Header
 }
 
 /// Without the room that its making has left over: the cache counts the bytes alone.
-fn exact(bytes: Bytes) -> Bytes {
+fn exact(bytes: &Bytes) -> Bytes {
     Bytes::from(bytes.to_vec().into_boxed_slice())
 }

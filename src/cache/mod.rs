@@ -12,7 +12,7 @@ mod flight;
 mod touched;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -45,6 +45,8 @@ pub struct Cache {
     positive: Kept,
     negative: Kept,
     touched: Touched,
+    /// Held by those who keep something, so that what is encoded later takes the place of nothing newer.
+    keeping: Mutex<()>,
     pub flights: Flights,
 }
 
@@ -61,6 +63,7 @@ impl Cache {
             positive: of(bytes - negative),
             negative: of(negative),
             touched: Touched::default(),
+            keeping: Mutex::default(),
             flights: Flights::default(),
         }
     }
@@ -82,12 +85,14 @@ impl Cache {
     pub fn keep(&self, address: &str, entry: &Arc<Entry>) {
         let (keeps, drops) =
             if entry.is_negative() { (&self.negative, &self.positive) } else { (&self.positive, &self.negative) };
+        let _keeping = self.keeping.lock();
         drops.remove(address);
         keeps.insert(address.into(), entry.clone());
     }
 
     /// Keeps an answer with one more coding, where nothing newer has come meanwhile.
     pub fn keep_encoded(&self, address: &str, former: &Arc<Entry>, encoded: Entry) {
+        let _keeping = self.keeping.lock();
         if self.positive.peek(address).is_some_and(|now| Arc::ptr_eq(&now, former)) {
             self.positive.insert(address.into(), Arc::new(encoded));
         }

@@ -44,7 +44,7 @@ const PIECE: usize = 100;
 /// How often a stream says that it lives, and up to where it has told everything.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a stream lasts that a token has opened more to: the token may have been revoked meanwhile.
-const OPENED: Duration = Duration::from_secs(600);
+const OPENED: Duration = Duration::from_mins(10);
 /// How many streams an instance has at a time.
 const STREAMS_MAX: usize = 10_000;
 /// How many of those that are far behind read the log at a time.
@@ -116,8 +116,13 @@ impl ChangeItem {
     /// As the caller may see it. The slug under which nobody could read something stays hidden from those who can't see
     /// drafts.
     pub(super) fn of(change: &Change, log_id: Uuid, drafts: bool) -> Self {
-        let Change { position, id, kind, entity, what, slug, former_slug, public_before, public_after, keys, at } =
+        let Change { position, id, kind, entity, what, slug, former_slug, public_before, public_after, mut keys, at } =
             change.clone();
+        let hidden = former_slug.as_ref().filter(|_| !drafts && !public_before);
+        if let (Some(kind), Some(hidden)) = (&kind, hidden) {
+            let key = format!("slug:{kind}/{hidden}");
+            keys.retain(|touched| *touched != key);
+        }
         ChangeItem {
             position: Position { log_id, number: position }.to_string(),
             id,
@@ -152,8 +157,8 @@ pub struct ChangeList {
 /// What has changed after a position, in the order of the commits: nothing is left out, and nothing comes twice. Without
 /// `after` it says where the log is now, which is where to begin. With `wait` the answer comes as soon as there is something
 /// to tell. Everyone is told what was or became public; a viewer's token shows drafts as well. The log is kept for some
-/// months: a position that it no longer goes back to, or one of another log (the database was restored), is a `410`. Then read
-/// again what you keep, and go on from the `Termbase-Position` of what you read.
+/// months: a position that it no longer goes back to, or one of another log (the database was restored), is a `410`. Then take a
+/// new position (without `after`), read again what you keep, and go on from that position.
 #[utoipa::path(
     operation_id = "list_changes",
     tag = TAG_CHANGES,
@@ -162,7 +167,26 @@ pub struct ChangeList {
         ("limit" = Option<i32>, Query, description = "How many changes a page has; 100 where it is absent.", minimum = 1, maximum = 1000),
         ("wait" = Option<i32>, Query, description = "How many seconds to wait for a change where there is none yet; 0 where it is absent.", minimum = 0, maximum = 30),
     ),
-    responses((status = 200, description = "What has changed.", body = ChangeList), ChangesErrors),
+    responses(
+        (status = 200, description = "What has changed.", body = ChangeList, headers(("Termbase-Position" = String, description = "The same as `position`.")), example = json!({
+            "items": [{
+                "position": "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
+                "id": "01a20c78-6329-7576-ab4a-6952bacc2af5",
+                "kind": "term",
+                "entity": "01a20c78-4513-7096-a7ca-781f7eec597d",
+                "what": "updated",
+                "slug": "foundation-model",
+                "former_slug": null,
+                "public_before": true,
+                "public_after": true,
+                "keys": ["search", "term:01a20c78-4513-7096-a7ca-781f7eec597d", "terms/updated"],
+                "at": "2026-11-24T12:00:00.000000Z"
+            }],
+            "position": "018f2a6c4b1e7c3d9a5b0c1d2e3f4a5b-42",
+            "more": false
+        })),
+        ChangesErrors
+    ),
     security((), ("bearer" = []))
 )]
 #[get("/changes")]
@@ -199,16 +223,17 @@ async fn list_changes(state: Data<State>, mut query: Query, reader: Reader) -> R
     let position = reading.position().to_string();
     let header = HeaderValue::from_str(&position).map_err(Error::internal)?;
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((TERMBASE_POSITION, header));
+    response.insert_header((header::CACHE_CONTROL, "private, no-store")).insert_header((TERMBASE_POSITION, header));
     Ok(response.json(ChangeList { items, position, more }))
 }
 
 /// Stream the changes
 ///
-/// The same as server-sent events, for as long as the client stays: `id` is the position, `data` a change. A browser's
-/// `EventSource` resumes by itself, others send the last `id` as `Last-Event-ID`, or as `after`. An event without data says up to
-/// where everything was told. A reader that is too slow is cut off, and resumes; a stream that a token has opened ends after
-/// ten minutes, and is resumed with it.
+/// The same as server-sent events, for as long as the client stays: events are named `change`, `id` is the position, `data` a
+/// change. A browser's `EventSource` resumes by itself, unless it was told `410` or `503`; others send the last `id` as
+/// `Last-Event-ID`, or as `after`. An event without data comes at once and every 15 seconds, and says up to where everything was
+/// told. A reader that is too slow is cut off, and resumes; a stream that a token has opened ends after ten minutes, and is
+/// resumed with it.
 #[utoipa::path(
     operation_id = "stream_changes",
     tag = TAG_CHANGES,
@@ -233,7 +258,8 @@ async fn stream_changes(
     query.finish()?;
     let permit = state.feed.streams.clone().try_acquire_owned().map_err(|_none_left| Error::Overloaded)?;
     let drafts = reader.0.is_some();
-    // Before the log is read: what comes in between wakes the stream.
+    position::wait_for_log(&state).await?;
+    // Before the log is read: what comes in between wakes the stream, or ends it.
     let (moved, logs) = (state.followed.watch(), state.followed.watch_log());
     let reading = Reading::begin(&state, last.0.or(after), drafts).await?;
     reading.check().await?;
@@ -242,7 +268,7 @@ async fn stream_changes(
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
         // nginx would keep events back to fill its buffer.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(response.streaming(stream::unfold(stream, Stream::next)))
@@ -294,8 +320,9 @@ impl Reading {
     /// [`Error::LogRestarted`] for a position of another log, [`Error::NotSeenYet`] for one that this instance has not
     /// reached in time.
     async fn begin(state: &Data<State>, after: Option<Position>, drafts: bool) -> Result<Self, Error> {
-        if let Some(after) = after {
-            position::wait_for(state, after).await?;
+        match after {
+            Some(after) => position::wait_for(state, after).await?,
+            None => position::wait_for_log(state).await?,
         }
         let log_id = state.followed.log_id();
         let told = after.map_or_else(|| state.followed.position(), |after| after.number);
@@ -314,7 +341,7 @@ impl Reading {
     async fn check(&self) -> Result<(), Error> {
         match self.state.recent.after(self.told, 0) {
             Following::Ready(_) => Ok(()),
-            Following::Behind => self.from_log().await.map(drop),
+            Following::Behind => self.read_log().await.map(drop),
         }
     }
 
@@ -322,7 +349,7 @@ impl Reading {
     async fn page(&mut self, limit: usize) -> Result<(Vec<ChangeItem>, bool), Error> {
         let changes = match self.state.recent.after(self.told, LIMIT_MAX) {
             Following::Ready(changes) => changes,
-            Following::Behind => self.from_log().await?,
+            Following::Behind => self.read_log().await?,
         };
         let mut items = Vec::new();
         for Told { change, .. } in changes.iter().map(AsRef::as_ref) {
@@ -338,7 +365,7 @@ impl Reading {
     }
 
     /// From the database: few at a time, since it is work that others' reads wait for.
-    async fn from_log(&self) -> Result<Vec<Arc<Told>>, Error> {
+    async fn read_log(&self) -> Result<Vec<Arc<Told>>, Error> {
         let _turn = self.state.feed.catching_up.acquire().await.map_err(Error::internal)?;
         let mut changes = log::read_after(&self.state.database(), self.told).await?.ok_or(Error::ChangesTrimmed)?;
         // What is not followed yet may be of another log than the one that is known.
@@ -379,7 +406,7 @@ impl Stream {
                     changes
                 }
                 Following::Behind if self.has_caught_up => return None,
-                Following::Behind => self.reading.from_log().await.ok()?,
+                Following::Behind => self.reading.read_log().await.ok()?,
             };
             let piece = self.reading.piece(&changes);
             if !piece.is_empty() {

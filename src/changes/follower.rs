@@ -10,25 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    log::{self, Change, End, PART},
+    recent::Told,
+};
+use crate::{error::Error, state::State};
 use actix_web::web::Data;
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{task::JoinHandle, time::timeout};
-use uuid::Uuid;
-
-use super::{
-    log::{self, Change, PART},
-    recent::Told,
-};
-use crate::{error::Error, state::State};
 
 /// How long the follower waits for a wake-up before it looks by itself.
 const EVERY: Duration = Duration::from_millis(300);
 /// How soon it tries again where Postgres does not answer.
 const AGAIN: Duration = Duration::from_millis(100);
-/// After so long an absence a pool's connections may lead to a server that is no more: they are made anew.
+/// After so long a silence a pool's connections may lead to a server that is no more: they are made anew.
 const LONG: Duration = Duration::from_millis(500);
 
 const CHANNEL: &str = "termbase_changes";
@@ -51,30 +49,24 @@ pub fn follow(state: &Data<State>) {
     });
     let state = state.clone();
     tokio::spawn(async move {
-        let mut follower = Follower { state: &state, connection: None, at: None, listening, lost: None };
+        let mut follower =
+            Follower { state: &state, connection: None, at: None, listening, lost: None, found: Instant::now() };
         follower.run().await;
         follower.listening.abort();
         trimming.abort();
     });
 }
 
-/// The last change that was handed out.
-#[derive(Debug, Clone, Copy)]
-struct At {
-    log_id: Uuid,
-    position: i64,
-    /// None where nothing was ever written.
-    id: Option<Uuid>,
-}
-
 struct Follower<'s> {
     state: &'s Data<State>,
     connection: Option<PgConnection>,
     /// None before the first look.
-    at: Option<At>,
+    at: Option<End>,
     listening: JoinHandle<()>,
     /// Since when Postgres does not answer.
     lost: Option<Instant>,
+    /// When it last did.
+    found: Instant,
 }
 
 impl Follower<'_> {
@@ -99,13 +91,8 @@ impl Follower<'_> {
 
     /// Reads everything after the last change, and hands it out.
     async fn look(&mut self) -> Result<(), Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let options = self.state.database().connect_options();
-                self.soon(PgConnection::connect_with(&options)).await?
-            }
-        };
+        let mut connection =
+            if let Some(connection) = self.connection.take() { connection } else { self.connect().await? };
         let Some(mut at) = self.at else {
             self.begin(&mut connection).await?;
             self.connection = Some(connection);
@@ -123,7 +110,7 @@ impl Follower<'_> {
             }
             let is_last = changes.len() + 1 < usize::try_from(PART).unwrap_or(usize::MAX);
             if let Some(last) = changes.last() {
-                at = At { position: last.position, id: Some(last.id), ..at };
+                at = End { position: last.position, id: Some(last.id), ..at };
                 let is_reset = changes.iter().any(Change::is_reset);
                 self.hand_out(
                     &changes.into_iter().map(|change| Arc::new(change.into())).collect::<Vec<_>>(),
@@ -131,10 +118,10 @@ impl Follower<'_> {
                 );
                 self.at = Some(at);
                 if is_reset {
-                    let (log_id, _) = self.soon(log::identity(&mut connection)).await?;
+                    let log_id = self.soon(log::end(&mut connection)).await?.log_id;
                     if log_id != at.log_id {
-                        self.adopt(At { log_id, ..at });
                         at.log_id = log_id;
+                        self.adopt(at);
                     }
                 }
             }
@@ -145,27 +132,39 @@ impl Follower<'_> {
         }
     }
 
+    /// Connects, perhaps to another server than before: what that one had lost before it was read here, but not before it
+    /// was shown, only its place tells.
+    async fn connect(&mut self) -> Result<PgConnection, Error> {
+        let options = self.state.database().connect_options();
+        let mut connection = self.soon(PgConnection::connect_with(&options)).await?;
+        let place = self.soon(log::place(&mut connection)).await?;
+        if place.is_some_and(|place| place.written.is_some_and(|written| written != place.here)) {
+            log::settle(self.state).await?;
+            self.begin(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+
     /// Begins where the log is now: nothing was derived from what came before.
     async fn begin(&mut self, connection: &mut PgConnection) -> Result<(), Error> {
-        let (log_id, _) = self.soon(log::identity(&mut *connection)).await?;
-        let newest = self.soon(log::newest(connection)).await?;
-        self.adopt(At { log_id, position: newest.map_or(0, |newest| newest.0), id: newest.map(|newest| newest.1) });
+        let end = self.soon(log::end(connection)).await?;
+        self.adopt(end);
         Ok(())
     }
 
     /// The last change is another, or gone.
-    async fn start_anew(&mut self, connection: &mut PgConnection, at: At) -> Result<(), Error> {
-        let (log_id, is_standby) = self.soon(log::identity(&mut *connection)).await?;
-        if is_standby {
+    async fn start_anew(&mut self, connection: &mut PgConnection, at: End) -> Result<(), Error> {
+        let now = self.soon(log::end(&mut *connection)).await?;
+        if now.is_standby {
             // It may get there yet.
             return Err(Error::NotReady("The standby lacks what was read before.".into()));
         }
-        if log_id == at.log_id {
+        if now.log_id == at.log_id {
             tracing::warn!(
                 position = at.position,
                 "the database has lost changes that were read: it was restored; the log begins anew"
             );
-            log::renew(self.state, log_id).await?;
+            log::renew(self.state, now.log_id).await?;
         }
         self.begin(connection).await
     }
@@ -177,8 +176,9 @@ impl Follower<'_> {
     }
 
     /// Everything derived starts over, at a place in a log.
-    fn adopt(&mut self, at: At) {
+    fn adopt(&mut self, at: End) {
         self.at = Some(at);
+        self.state.followed.leave();
         start_over(&self.state.cache, at.position);
         start_over(&self.state.recent, at.position);
         self.state.followed.begin(at.log_id, at.position);
@@ -192,9 +192,12 @@ impl Follower<'_> {
 
     fn found(&mut self, began: Instant) {
         self.state.followed.looked(began);
-        let Some(since) = self.lost.take() else { return };
-        tracing::info!(seconds = since.elapsed().as_secs_f32(), "Postgres answers again");
-        if since.elapsed() > LONG {
+        let silence = std::mem::replace(&mut self.found, Instant::now()).elapsed();
+        if self.lost.take().is_none() {
+            return;
+        }
+        tracing::info!(seconds = silence.as_secs_f32(), "Postgres answers again");
+        if silence > LONG {
             self.state.renew_database();
             // Its peer may be dead, and would never say so.
             self.listening.abort();

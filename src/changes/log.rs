@@ -12,7 +12,7 @@ pub const PART: i64 = 1_000;
 /// How many are trimmed at a time, so that no write waits long for the transaction that does it.
 const TRIMMED_AT_ONCE: i64 = 5_000;
 /// How often it is looked for what is to be trimmed.
-const TRIM_EVERY: Duration = Duration::from_secs(600);
+const TRIM_EVERY: Duration = Duration::from_mins(10);
 
 /// What happened, as the log has it.
 #[derive(Debug, Clone)]
@@ -40,10 +40,10 @@ impl Change {
         self.what == "reset"
     }
 
-    /// Whether anyone could see it: what was or became public.
+    /// Whether anyone could see it: what was or became public, and the end of what had been.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.public_before || self.public_after
+        self.public_before || self.public_after || (self.what == "purged" && !self.keys.is_empty())
     }
 }
 
@@ -69,23 +69,32 @@ pub async fn read_from(conn: &mut PgConnection, position: i64) -> Result<Vec<Cha
     .await
 }
 
-/// The newest change: its position and its id.
-///
-/// # Errors
-/// A database that does not answer.
-pub async fn newest(conn: &mut PgConnection) -> Result<Option<(i64, Uuid)>, sqlx::Error> {
-    let row =
-        sqlx::query!("select position, id from changes order by position desc limit 1").fetch_optional(conn).await?;
-    Ok(row.map(|row| (row.position, row.id)))
+/// Where a log ends.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    pub log_id: Uuid,
+    /// 0 where nothing was ever written.
+    pub position: i64,
+    /// Of the newest change.
+    pub id: Option<Uuid>,
+    /// A standby may lack what was written elsewhere.
+    pub is_standby: bool,
 }
 
-/// The log's id, and whether the server is a standby, which may lack what was written elsewhere.
+/// Which log it is, and where it ends, of one snapshot.
 ///
 /// # Errors
 /// A database that does not answer.
-pub async fn identity(conn: &mut PgConnection) -> Result<(Uuid, bool), sqlx::Error> {
-    let row = sqlx::query!(r#"select log_id, pg_is_in_recovery() as "standby!" from log_head"#).fetch_one(conn).await?;
-    Ok((row.log_id, row.standby))
+pub async fn end(conn: &mut PgConnection) -> Result<End, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        select h.log_id, c.position as "position?", c.id as "id?", pg_is_in_recovery() as "is_standby!"
+          from log_head h left join (select position, id from changes order by position desc limit 1) c on true
+        "#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(End { log_id: row.log_id, position: row.position.unwrap_or_default(), id: row.id, is_standby: row.is_standby })
 }
 
 /// The changes after a position from the database, for one who is further back than what is kept ready; none where the log
@@ -101,7 +110,7 @@ pub async fn read_after(pool: &PgPool, position: i64) -> Result<Option<Vec<Chang
         Some(first) if first.position != position + 1 => Ok(None),
         Some(_) => Ok(Some(changes)),
         None => {
-            let newest = newest(&mut connection).await?.map_or(0, |newest| newest.0);
+            let newest = end(&mut connection).await?.position;
             Ok((newest <= position).then_some(changes))
         }
     }
@@ -114,14 +123,83 @@ pub async fn read_after(pool: &PgPool, position: i64) -> Result<Option<Vec<Chang
 /// A database that does not answer.
 pub async fn renew(state: &State, known: Uuid) -> Result<(), Error> {
     let mut write = Write::open(state, &Author::program("termbase"), None).await?;
+    begin_anew(&mut write, known).await?;
+    write.close_unfollowed().await?;
+    Ok(())
+}
+
+async fn begin_anew(write: &mut Write, known: Uuid) -> Result<(), sqlx::Error> {
     let renewed = sqlx::query!("update log_head set log_id = gen_random_uuid() where log_id = $1", known)
         .execute(write.connection())
         .await?;
     if renewed.rows_affected() > 0 {
         write.reset();
     }
-    write.close().await?;
     Ok(())
+}
+
+/// Looks, at the start and whenever the follower connects anew, whether this is the database that the log was written in, and not one that was restored while nobody
+/// followed it: then the log's id is renewed.
+///
+/// A dump has another table, another database or another cluster; a cluster that was brought back to an earlier time, or has
+/// failed over, another timeline. What can't be told is a copy of the files of a stopped server.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn settle(state: &State) -> Result<(), Error> {
+    let mut connection = state.database().acquire().await?;
+    let Some(Place { here, .. }) = place(&mut connection).await? else { return Ok(()) };
+    drop(connection);
+    let mut write = Write::open(state, &Author::program("termbase"), None).await?;
+    let before = sqlx::query!("select log_id, place from log_head for update").fetch_one(write.connection()).await?;
+    if before.place.as_deref() == Some(&*here) {
+        return Ok(());
+    }
+    sqlx::query!("update log_head set place = $1", here).execute(write.connection()).await?;
+    if before.place.is_some() {
+        tracing::warn!("the database is not the one that its log was written in: it was restored; the log begins anew");
+        begin_anew(&mut write, before.log_id).await?;
+    }
+    write.close_unfollowed().await?;
+    Ok(())
+}
+
+/// Which database this is, and in which its log was written.
+pub struct Place {
+    pub here: String,
+    /// None before it was first served.
+    pub written: Option<String>,
+}
+
+/// None where that can't be said: on a standby, and for a role that may not read the server's control data.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn place(conn: &mut PgConnection) -> Result<Option<Place>, sqlx::Error> {
+    // The timeline as it is written to: what the last checkpoint says is behind it after a promotion.
+    let row = sqlx::query!(
+        r#"
+        select case when not pg_is_in_recovery() then
+                   concat_ws('-', s.system_identifier, d.oid, 'log_head'::regclass::oid,
+                             left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))
+               end as here,
+               (select place from log_head) as written
+          from pg_control_system() s, pg_database d
+         where d.datname = current_database()
+        "#
+    )
+    .fetch_one(conn)
+    .await;
+    match row {
+        Ok(row) => Ok(row.here.map(|here| Place { here, written: row.written })),
+        Err(error) if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501")) => {
+            tracing::debug!(
+                "this role may not read the server's control data: that a database was restored is known by its changes alone"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes what is older than the log is kept, now and then, for as long as the service runs. The newest change always

@@ -22,9 +22,9 @@ use std::{
 use uuid::Uuid;
 
 pub use feed::{ChangeItem, ChangeList, Feed, WAIT_MAX_SECONDS, routes};
-pub use followed::{FRESH, Followed};
+pub use followed::{FRESH, Followed, Owed};
 pub use follower::{Derived, follow};
-pub use log::{Change, trim};
+pub use log::{Change, settle, trim};
 pub use recent::{Recent, Told};
 
 /// A place in the log; `Termbase-Position: <log id>-<number>` on the wire.

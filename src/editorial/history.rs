@@ -211,7 +211,7 @@ pub async fn document<D: Entity>(state: &State, address: &Address) -> Result<Ans
     let names = Names::of_documents(&mut snapshot, stored.iter().map(|stored| &stored.document)).await?;
     let seen = seen::<D>(state, id, postgres::position(&mut snapshot).await?);
     let Some(stored) = stored.filter(|stored| stored.deleted_at.is_none()) else {
-        return Err(Error::NoEntity { suggestions: vec![], seen });
+        return Err(Error::NoEntity { suggestions: vec![], is_searched: true, seen });
     };
     Answer::json(&stored.document.shown(&names), Some(stored.revision_id), seen)
 }

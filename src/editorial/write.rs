@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     categories::CategoryDocument,
-    changes::{Followed, Position, SEARCH_KEY},
+    changes::{Followed, Owed, Position, SEARCH_KEY},
     clock::{Clock, Timestamp},
     companies::CompanyDocument,
     error::{Error, Fault},
@@ -56,7 +56,7 @@ pub struct Write {
     /// What is told of the commit.
     followed: Arc<Followed>,
     /// One of the connections that may be writing; it goes back with the transaction.
-    permit: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A change that waits for its position.
@@ -189,7 +189,7 @@ impl Write {
             renames: Vec::new(),
             reset: false,
             followed: state.followed.clone(),
-            permit: permit,
+            _permit: permit,
         })
     }
 
@@ -314,7 +314,21 @@ impl Write {
     /// # Errors
     /// [`Error::Unavailable`] where the database went away: then nothing of the write is there, unless it went away
     /// after the commit reached it.
-    pub async fn close(mut self) -> Result<Position, Error> {
+    pub async fn close(self) -> Result<Position, Error> {
+        let (position, written) = self.commit().await?;
+        if let Some((followed, touched)) = written {
+            followed.committed(touched).await;
+        }
+        Ok(position)
+    }
+
+    /// The same for the follower itself, which can't wait for itself.
+    pub(crate) async fn close_unfollowed(self) -> Result<Position, Error> {
+        self.commit().await.map(|(position, _)| position)
+    }
+
+    /// The position; and where something was written, who is told of it, and what it touches.
+    async fn commit(mut self) -> Result<(Position, Option<(Arc<Followed>, Owed)>), Error> {
         if self.spilled > 0 {
             self.spill().await?;
         }
@@ -322,7 +336,7 @@ impl Write {
         if edits == 0 && !self.reset {
             let head = sqlx::query!("select position, log_id from log_head").fetch_one(&mut *self.transaction).await?;
             self.transaction.commit().await?;
-            return Ok(Position { log_id: head.log_id, number: head.position });
+            return Ok((Position { log_id: head.log_id, number: head.position }, None));
         }
         let conn = &mut *self.transaction;
         // Nothing may wait, or fail, behind the head; and a session that freezes while it holds the head is ended.
@@ -368,10 +382,12 @@ impl Write {
         }
         self.transaction.commit().await?;
         let position = Position { log_id: head.log_id, number: head.position };
-        // Others may write meanwhile.
-        drop(self.permit);
-        self.followed.committed(position).await;
-        Ok(position)
+        let touched = if self.spilled > 0 || self.reset {
+            Owed::All
+        } else {
+            Owed::These(self.pending.iter().flat_map(|change| change.touched.keys.hashes()).collect())
+        };
+        Ok((position, Some((self.followed, touched))))
     }
 
     /// Writes the slugs that have waited: before the head, or before another look at the rows that bear them.

@@ -3,12 +3,16 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use actix_web::{
     HttpResponse, ResponseError,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
@@ -20,12 +24,13 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
+use uuid::Uuid;
 
 use super::{
     answer::{self, TERMBASE_POSITION},
     kept::{self, Answered},
 };
-use crate::{changes::WAIT_MAX_SECONDS, error::Error, state::State, transfer::http::IMPORT_SECONDS};
+use crate::{cache::Entry, changes::WAIT_MAX_SECONDS, error::Error, state::State, transfer::http::IMPORT_SECONDS};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -34,6 +39,8 @@ pub const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const URI_MAX_BYTES: usize = 8192;
 /// A request that takes longer gets a line in the log.
 const SLOW_MILLIS: u128 = 500;
+/// What waits for something to happen, and holds no place meanwhile.
+const CHANGES: &str = "/changes";
 /// What answers without the database, whatever its state.
 const WITHOUT_DATABASE: [&str; 5] = ["/docs", "/openapi", "/problems", "/healthz", "/readyz"];
 
@@ -61,21 +68,42 @@ async fn answer(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let began = Instant::now();
     let address = kept::address(&request);
-    if let Some(address) = address
-        && let Some((entry, age)) = kept::find(state, address, began)
-        && let Ok(mut response) = kept::respond(state, address, &entry, request.headers(), age).await
+    let found = address.and_then(|address| kept::find(state, address, began));
+    if let Some((entry, age)) = &found
+        && let Ok(coding) = entry.coding(request.headers())
+        && entry.has(coding)
     {
+        let mut response = entry.respond(request.headers(), coding, *age);
         add_headers(response.headers_mut(), &request_id(request.headers(), state));
         return Ok(request.into_response(response));
     }
     let address = address.map(ToOwned::to_owned);
+    // On the heap: a hit should not have to carry about what all else needs.
+    Box::pin(answer_otherwise(state, request, next, began, address, found)).await
+}
+
+/// What is not given as it is kept: it is asked for, or encoded.
+async fn answer_otherwise(
+    state: &Data<State>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    began: Instant,
+    address: Option<String>,
+    found: Option<(Arc<Entry>, Option<Duration>)>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let context = Context {
         id: request_id(request.headers(), state),
         method: request.method().clone(),
         path: request.path().to_owned(),
         is_away: state.followed.is_away(),
     };
-    let answered = work(state, address.as_deref(), request, &next).await;
+    let answered = match (&address, found) {
+        (Some(address), Some((entry, age))) => {
+            let response = kept::respond(state, address, &entry, request.headers(), age).await;
+            response.map(|response| Answered::Through(request.into_response(response)))
+        }
+        _ => work(state, address.as_deref(), request, &next).await,
+    };
     let mut response = match answered {
         Ok(Answered::Through(response)) => response,
         Ok(Answered::Alone(mut response)) => {
@@ -99,6 +127,10 @@ async fn answer(
     }
     add_headers(response.headers_mut(), &context.id);
     context.log(response.status(), began);
+    // What has no end would never be left out to its end.
+    if context.method == Method::HEAD && response.response().body().size() == BodySize::Stream {
+        response = response.map_body(|_, _| BoxBody::new(()));
+    }
     Ok(response)
 }
 
@@ -163,12 +195,12 @@ impl Bounds {
         let path = request.path();
         let needs_database = path != "/" && !WITHOUT_DATABASE.iter().any(|free| path.starts_with(free));
         let is_file = matches!(path, "/import" | "/export");
-        let waits = path.starts_with("/changes");
+        let waits = path.starts_with(CHANGES);
         let usual = state.http.request_timeout;
         let patience = match path {
             // A file takes longer to come, and to be written, than any other request may.
             "/import" => Duration::from_secs(IMPORT_SECONDS),
-            "/changes" => usual + Duration::from_secs(WAIT_MAX_SECONDS),
+            CHANGES => usual + Duration::from_secs(WAIT_MAX_SECONDS),
             _ => usual,
         };
         Bounds { needs_database, takes_place: needs_database && !waits, is_cut: needs_database && !is_file, patience }
@@ -191,7 +223,8 @@ impl Context {
             let status = status.as_u16();
             tracing::info!(request_id = %self.id, method = %self.method, path = %self.path, status, millis, "write");
         }
-        if millis >= SLOW_MILLIS {
+        // Who follows the changes waits for them.
+        if millis >= SLOW_MILLIS && !self.path.starts_with(CHANGES) {
             tracing::warn!(request_id = %self.id, method = %self.method, path = %self.path, millis, "slow request");
         }
     }
@@ -202,7 +235,9 @@ impl Context {
         // Who asks for a position that is not there yet, or for more than there is room for, is answered: nothing is wrong. That
         // Postgres is away the follower says, once.
         let is_expected = match error {
-            Error::NotSeenYet(_) | Error::SearchBusy | Error::TransferBusy | Error::Overloaded => true,
+            Error::NotSeenYet(_) | Error::NotReady(_) | Error::SearchBusy | Error::TransferBusy | Error::Overloaded => {
+                true
+            }
             Error::Unavailable(_) => self.is_away,
             _ => false,
         };
@@ -285,8 +320,8 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(
-            "ETag, Location, Link, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, Deprecation, \
-             Sunset",
+            "Age, ETag, Location, Link, Surrogate-Key, Termbase-Position, Retry-After, X-Request-Id, Idempotency-Replayed, \
+             Deprecation, Sunset",
         ),
     );
 }
@@ -339,13 +374,31 @@ fn keep_headers(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
+/// Ids of requests: what this process has for its own, and a number. Randomness for each would cost as much as all else that a
+/// hit needs.
+pub struct RequestIds {
+    process: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    #[must_use]
+    pub fn of(process: Uuid) -> Self {
+        RequestIds { process: process.simple().to_string(), next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The caller's own id, where it is harmless in a log; else a new one.
 fn request_id(headers: &HeaderMap, state: &State) -> String {
     let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
     let harmless = |id: &&str| {
         (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    given.filter(harmless).map_or_else(|| state.clock.id().to_string(), ToOwned::to_owned)
+    given.filter(harmless).map_or_else(|| state.request_ids.next(), ToOwned::to_owned)
 }
 
 /// A null byte, an encoded slash or bytes that are no UTF-8 name nothing; the router would pass them on.

@@ -119,7 +119,7 @@ fn permit(
     response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, permitted));
     response.insert_header((
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "Authorization, If-Match, If-None-Match, Idempotency-Key, Termbase-After, Content-Type, Cache-Control, \
+        "Authorization, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Termbase-After, Content-Type, Cache-Control, \
          X-Request-Id, Traceparent, Tracestate",
     ));
     // A browser remembers the headers that it may send to an address whatever the method was that it asked for: those of

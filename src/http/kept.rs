@@ -153,6 +153,8 @@ async fn lead<B: MessageBody + 'static>(
     next: &Next<B>,
 ) -> Result<Answered, Error> {
     let spare = Spare::of(state, address, request.headers());
+    // Before it is asked for: what is read while the log begins anew is of neither.
+    let log = state.followed.log();
     request.extensions_mut().insert(Keeping);
     let (refused, response) = match boundary::handle(state, request, next).await {
         Ok(response) => (response.status() == StatusCode::SERVICE_UNAVAILABLE, Ok(response)),
@@ -170,7 +172,7 @@ async fn lead<B: MessageBody + 'static>(
         flight.private();
         return Ok(Answered::Through(response));
     };
-    let entry = Arc::new(Entry::of(content, &state.http)?);
+    let entry = Arc::new(Entry::of(content, log, &state.http)?);
     state.cache.keep(address, &entry);
     flight.kept(entry.clone());
     let (request, _) = response.into_parts();
@@ -203,7 +205,7 @@ fn content(response: &mut ServiceResponse<BoxBody>) -> Option<Content> {
         return Some(content);
     }
     let error = response.response().error()?.as_error::<Error>()?;
-    let (Error::NoEntity { seen, .. } | Error::Gone { seen }) = error else { return None };
+    let (Error::NoEntity { is_searched: true, seen, .. } | Error::Gone { seen }) = error else { return None };
     let problem = error.problem(response.request().path());
     Some(Content {
         status: error.status_code(),

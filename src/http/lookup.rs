@@ -210,11 +210,11 @@ pub async fn locate(state: &State, kind: Kind, address: &Address, drafts: bool, 
         return Ok(Located::Moved(Answer::moved(location, Seen { position, keys })));
     }
     // Whoever tries out addresses is told that they are not there, one at a time what is close to them.
-    let suggestions = match state.suggestions.try_acquire() {
-        Ok(_turn) => closest(&mut connection, kind, &text).await?.1,
-        Err(_taken) => Vec::new(),
+    let (suggestions, is_searched) = match state.suggestions.try_acquire() {
+        Ok(_turn) => (closest(&mut connection, kind, &text).await?.1, true),
+        Err(_taken) => (Vec::new(), false),
     };
-    Err(Error::NoEntity { suggestions, seen: Seen { position, keys } })
+    Err(Error::NoEntity { suggestions, is_searched, seen: Seen { position, keys } })
 }
 
 struct Found {

@@ -35,6 +35,15 @@ fn bad(code: &str, detail: &str) -> Error {
     Error::BadRequest(vec![Fault::header("Termbase-After", code, detail)])
 }
 
+/// Waits until this instance follows the log at all.
+///
+/// # Errors
+/// [`Error::NotReady`] after 0.9 seconds.
+pub async fn wait_for_log(state: &State) -> Result<(), Error> {
+    let begun = tokio::time::timeout(PATIENCE, state.followed.begun()).await;
+    begun.map_err(|_elapsed| Error::NotReady("The change log is not followed yet; try again in a moment.".into()))
+}
+
 /// Waits until this instance has followed the log up to `position`: a snapshot that begins then sees it.
 ///
 /// # Errors
@@ -43,7 +52,11 @@ pub async fn wait_for(state: &State, position: Position) -> Result<(), Error> {
     if position.log_id != state.followed.log_id() {
         return Err(Error::LogRestarted);
     }
-    let reached = tokio::time::timeout(PATIENCE, state.followed.reached(position.number)).await;
+    let reached = tokio::time::timeout(PATIENCE, async {
+        state.followed.begun().await;
+        state.followed.reached(position.number).await;
+    });
+    let reached = reached.await;
     // The log may have begun anew meanwhile.
     match reached {
         _ if position.log_id != state.followed.log_id() => Err(Error::LogRestarted),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::http::StatusCode;
 use serde_json::json;
 use utoipa::{
     IntoResponses,
@@ -34,7 +35,7 @@ impl IntoResponses for EntityErrors {
             "/terms/foundation-modle",
             vec![
                 Error::BadRequest(vec![Fault::query("lang", "unknown_parameter", "This address takes no parameters.")]),
-                Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: nowhere() },
+                Error::NoEntity { suggestions: vec!["foundation-model".into()], is_searched: true, seen: nowhere() },
                 Error::Gone { seen: nowhere() },
             ],
         );
@@ -181,7 +182,10 @@ impl IntoResponses for CreateErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut errors = body_errors();
         // What a retry meets when the entity was deleted, or purged, meanwhile.
-        errors.extend([Error::Gone { seen: nowhere() }, Error::NoEntity { suggestions: vec![], seen: nowhere() }]);
+        errors.extend([
+            Error::Gone { seen: nowhere() },
+            Error::NoEntity { suggestions: vec![], is_searched: true, seen: nowhere() },
+        ]);
         problems("/terms", errors)
     }
 }
@@ -193,7 +197,7 @@ impl IntoResponses for EditErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut errors = body_errors();
         errors.extend([
-            Error::NoEntity { suggestions: vec!["foundation-model".into()], seen: nowhere() },
+            Error::NoEntity { suggestions: vec!["foundation-model".into()], is_searched: true, seen: nowhere() },
             Error::Gone { seen: nowhere() },
             stale(),
             Error::PreconditionRequired,
@@ -430,5 +434,14 @@ fn problem_response(instance: &str, kinds: &BTreeMap<&str, Error>) -> Response {
             content.examples.insert((*code).to_owned(), example.into());
         }
     }
-    ResponseBuilder::new().description(explanations.join("\n\n")).content("application/problem+json", content).build()
+    let mut response = ResponseBuilder::new()
+        .description(explanations.join("\n\n"))
+        .content("application/problem+json", content)
+        .build();
+    if kinds.values().any(|error| error.problem_type().status == StatusCode::SERVICE_UNAVAILABLE) {
+        let mut header = Header::new(ObjectBuilder::new().schema_type(Type::Integer).build());
+        header.description = Some("In how many seconds to try again.".into());
+        response.headers.insert("Retry-After".into(), header.into());
+    }
+    response
 }

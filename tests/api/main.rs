@@ -6,7 +6,9 @@
     reason = "a test that fails is to stop here"
 )]
 
+mod cache;
 mod categories;
+mod changes;
 mod check;
 mod cluster;
 mod companies;
@@ -28,6 +30,7 @@ mod model;
 mod pages;
 mod plans;
 mod preconditions;
+mod promises;
 mod samples;
 mod schema;
 mod search;

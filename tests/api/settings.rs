@@ -37,7 +37,8 @@ fn without_any_variable_there_are_defaults() {
     assert!(http.cache_control.to_str().unwrap().starts_with("public, max-age=0, s-maxage=60"));
     assert!(!http.surrogate_keys);
     assert_eq!(http.write_origins, Origins::These(vec![]));
-    assert_eq!(http.request_timeout, Duration::from_secs(10));
+    assert_eq!((http.cache_bytes, http.changes_kept), (128 * 1024 * 1024, Duration::from_hours(90 * 24)));
+    assert_eq!((http.patience, http.request_timeout), (Duration::from_millis(500), Duration::from_secs(10)));
     assert_eq!(http.drain_timeout, Duration::from_secs(15));
     assert_eq!((http.site.term_url, http.site.name.as_str()), (None, "Glossary"));
     assert!(http.workers >= 1);
@@ -59,6 +60,9 @@ fn every_variable_has_its_effect() {
         ("TERMBASE_SURROGATE_KEYS", "true"),
         ("TERMBASE_WRITE_ORIGINS", "https://editor.example, http://localhost:3000"),
         ("TERMBASE_REQUIRE_IF_MATCH", "true"),
+        ("TERMBASE_CACHE_MIB", "1"),
+        ("TERMBASE_CHANGES_DAYS", "2"),
+        ("TERMBASE_PATIENCE_MILLIS", "60000"),
         ("TERMBASE_SITE_TERM_URL", "https://example.org/{slug}.html"),
         ("TERMBASE_SITE_NAME", "Words & more"),
         ("TERMBASE_REQUEST_SECONDS", "300"),
@@ -83,6 +87,8 @@ fn every_variable_has_its_effect() {
         http.write_origins,
         Origins::These(vec!["https://editor.example".into(), "http://localhost:3000".into()])
     );
+    assert_eq!((http.cache_bytes, http.changes_kept), (1024 * 1024, Duration::from_hours(48)));
+    assert_eq!(http.patience, Duration::from_mins(1));
     assert_eq!(http.site.term_url.unwrap().term("a-b"), "https://example.org/a-b.html");
     assert_eq!(http.site.name, "Words & more");
     assert_eq!((http.request_timeout.as_secs(), http.drain_timeout.as_secs(), http.workers), (300, 0, 256));

@@ -52,7 +52,7 @@ pub(super) fn write(folder: &Folder, http: &HttpSettings, position: Position, co
         ("cache_control", quoted(cache_control.ok_or(PagesError::Unquotable)?)),
         ("method_not_allowed", problem(&Error::MethodNotAllowed { allow: "GET, HEAD, OPTIONS".into() })?),
         ("no_query", body(&no_query)?),
-        ("no_entity", problem(&Error::NoEntity { suggestions: vec![], seen: seen.clone() })?),
+        ("no_entity", problem(&Error::NoEntity { suggestions: vec![], is_searched: true, seen: seen.clone() })?),
         ("gone", problem(&Error::Gone { seen })?),
         ("no_address", problem(&Error::NoAddress)?),
     ];
