@@ -562,7 +562,15 @@ impl User {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        Self { process: command.spawn().unwrap() }
+        loop {
+            match command.spawn() {
+                Ok(process) => return Self { process },
+                // A program that was just copied: what another test started at that moment still holds the file that was
+                // written, until it becomes another program.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn pid(&self) -> Pid {
