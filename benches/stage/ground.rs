@@ -90,12 +90,12 @@ impl Ground {
             // The name in between may have spaces in it.
             let (Some((pid, _)), Some((_, rest))) = (stat.split_once(' '), stat.rsplit_once(") ")) else { continue };
             let fields: Vec<&str> = rest.split_whitespace().collect();
-            let of =
-                |places: &[usize]| -> f64 { places.iter().map(|&place| fields[place].parse::<f64>().unwrap()).sum() };
+            let field = |place: usize| fields.get(place).unwrap().parse::<f64>().unwrap();
+            let of = |places: &[usize]| -> f64 { places.iter().map(|&place| field(place)).sum() };
             if pid == postmaster {
                 // Its own, and that of those who have ended.
                 ticks += of(&[11, 12, 13, 14]);
-            } else if fields[1] == postmaster {
+            } else if fields.get(1) == Some(&&*postmaster) {
                 ticks += of(&[11, 12]);
             }
         }

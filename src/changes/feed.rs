@@ -239,7 +239,7 @@ async fn list_changes(state: Data<State>, mut query: Query, reader: Reader) -> R
     tag = TAG_CHANGES,
     params(
         ("after" = Option<String>, Query, description = "Where to begin; from now on where it is absent. `Last-Event-ID` goes before it.", pattern = "^[0-9a-f]{32}-(0|[1-9][0-9]{0,17})$"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was read.", pattern = "^([0-9a-f]{32}-(0|[1-9][0-9]{0,17}))?$"),
+        LastEventId,
     ),
     responses(
         (status = 200, description = "The changes as they come.", body = String, content_type = "text/event-stream", example = json!(EVENT)),
@@ -284,7 +284,7 @@ fn take_after(query: &mut Query) -> Option<Position> {
 }
 
 /// `Last-Event-ID`; an empty one is what a client sends that has read none.
-struct LastEventId(Option<Position>);
+pub struct LastEventId(Option<Position>);
 
 impl FromRequest for LastEventId {
     type Error = Error;

@@ -21,7 +21,7 @@ use std::{
 
 use uuid::Uuid;
 
-pub use feed::{ChangeItem, ChangeList, Feed, WAIT_MAX_SECONDS, routes};
+pub use feed::{ChangeItem, ChangeList, Feed, LastEventId, WAIT_MAX_SECONDS, routes};
 pub use followed::{FRESH, Followed, Owed};
 pub use follower::{Derived, follow};
 pub use log::{Change, settle, trim};

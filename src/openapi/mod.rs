@@ -24,6 +24,7 @@ pub use problems::*;
 pub use written::{items, patched, required, written};
 
 use crate::{
+    changes::LastEventId,
     error::{Conflict, Fault, Problem},
     http::{
         idempotency::IdempotencyKey,
@@ -280,6 +281,13 @@ impl IntoParams for IdempotencyKey {
                            visible characters, in quotes or not.";
         let example = "8e03978e-40d5-43dd-bc93-6894a57f9324";
         vec![patterned(header("Idempotency-Key", description, Some(example)), KEY)]
+    }
+}
+
+impl IntoParams for LastEventId {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The `id` of the last event that was read: the stream goes on after it.";
+        vec![patterned(header("Last-Event-ID", description, None), POSITION)]
     }
 }
 
