@@ -26,6 +26,8 @@ pub const HOT: u32 = 20;
 pub const WRITTEN: u32 = 4_000;
 /// Terms that are asked for in ever new pairs.
 pub const COLD: u32 = 1_000;
+/// How soon a client that was refused tries again, where only what is done counts.
+const AGAIN: Duration = Duration::from_millis(50);
 /// After this a client has had enough.
 pub const ENOUGH: Duration = Duration::from_secs(15);
 
@@ -175,13 +177,10 @@ impl Load {
 
     /// The next of the written terms of which all is known.
     async fn write(&self, client: &mut Client) -> Option<Answer> {
-        let number = loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed) % WRITTEN;
-            // Taken until its answer has come: then it is written by one at a time.
-            if self.unknown.lock().unwrap().insert(number) {
-                break number;
-            }
-        };
+        let mut numbers = (0..WRITTEN).map(|_| self.next.fetch_add(1, Ordering::Relaxed) % WRITTEN);
+        // Taken until its answer has come: then it is written by one at a time.
+        let number = numbers.find(|number| self.unknown.lock().unwrap().insert(*number));
+        let number = number.expect("a term of which it is known whether the last write was made");
         let serial = {
             let mut serials = self.serials.lock().unwrap();
             serials[number as usize] += 1;
@@ -205,7 +204,11 @@ impl Load {
         let client = |load: Arc<Load>| async move {
             let mut done = 0;
             while began.elapsed() < time {
-                done += u32::from(load.request(class, Instant::now()).await == Outcome::Done);
+                if load.request(class, Instant::now()).await == Outcome::Done {
+                    done += 1;
+                } else {
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
             done
         };

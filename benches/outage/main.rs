@@ -5,7 +5,12 @@
 //! was well again; it ends with 1 where a promise was broken. Times have twice the promised bound before that counts, since
 //! load, service and Postgres share the machine; the tables say what was measured. Words choose among `frozen`, `killed`,
 //! `blackholed`, `cut`, `locked`, `row` and `overload`.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that fails is to stop here")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a measurement that fails is to stop here"
+)]
 
 #[path = "../drill/mod.rs"]
 mod drill;
