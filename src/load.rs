@@ -1,6 +1,11 @@
 //! How much may be in flight: what is over is refused at once, so that what is taken on is done in time.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::time::Duration;
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::error::Error;
 
@@ -11,20 +16,45 @@ const PLACES: usize = 16;
 pub struct Load {
     reads: Semaphore,
     writes: Semaphore,
+    /// Of the writes, those that are worked on. A write asks Postgres many times, and first who sends it; one that would
+    /// be refused after all that took the time of one that could be done.
+    at_work: Semaphore,
+}
+
+/// A place for as long as a request is worked on.
+pub struct Place<'a> {
+    _place: SemaphorePermit<'a>,
+    _at_work: Option<SemaphorePermit<'a>>,
 }
 
 impl Load {
     #[must_use]
     pub fn of(connections: usize) -> Self {
-        Load { reads: Semaphore::new(connections * PLACES), writes: Semaphore::new(connections * PLACES) }
+        Load {
+            reads: Semaphore::new(connections * PLACES),
+            writes: Semaphore::new(connections * PLACES),
+            at_work: Semaphore::new(connections),
+        }
     }
 
-    /// A place for as long as a request is worked on.
+    /// A place for a read, if there is one.
     ///
     /// # Errors
     /// [`Error::Overloaded`] where all are taken.
-    pub fn place(&self, is_write: bool) -> Result<SemaphorePermit<'_>, Error> {
-        let places = if is_write { &self.writes } else { &self.reads };
-        places.try_acquire().map_err(|_none_left| Error::Overloaded)
+    pub fn read(&self) -> Result<Place<'_>, Error> {
+        let place = self.reads.try_acquire().map_err(|_none_left| Error::Overloaded)?;
+        Ok(Place { _place: place, _at_work: None })
+    }
+
+    /// A place for a write, which waits in line for `patience` at most.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] where the line is full, or the wait was over.
+    pub async fn write(&self, patience: Duration) -> Result<Place<'_>, Error> {
+        let place = self.writes.try_acquire().map_err(|_none_left| Error::Overloaded)?;
+        match timeout(patience, self.at_work.acquire()).await {
+            Ok(Ok(at_work)) => Ok(Place { _place: place, _at_work: Some(at_work) }),
+            _ => Err(Error::Overloaded),
+        }
     }
 }

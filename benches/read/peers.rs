@@ -65,23 +65,26 @@ pub fn start(word: &str, folder: &Path, kept: &[Kept]) -> Server {
     Server::peer(&[word, path.to_str().unwrap()])
 }
 
-/// `serve-ceiling`: constant bytes at a few addresses, with the two headers that any answer has, and a type. An answer of a
-/// 304 has a tag instead.
+/// Constant bytes by address.
+type Constants = HashMap<String, (StatusCode, Bytes)>;
+
+/// `serve-ceiling`: constant bytes, with the two headers that any answer has, and a type. An answer of a 304 has a tag
+/// instead.
 pub async fn serve_ceiling(path: &str) {
-    let constants: Vec<(String, StatusCode, Bytes)> = read(path)
+    let constants: Constants = read(path)
         .into_iter()
-        .map(|kept| (kept.address.clone(), StatusCode::from_u16(kept.status).unwrap(), kept.bytes()))
+        .map(|kept| (kept.address.clone(), (StatusCode::from_u16(kept.status).unwrap(), kept.bytes())))
         .collect();
     let constants = Data::new(constants);
     serve(move || App::new().app_data(constants.clone()).default_service(web::to(constant))).await;
 }
 
-async fn constant(request: HttpRequest, constants: Data<Vec<(String, StatusCode, Bytes)>>) -> HttpResponse {
-    match constants.iter().find(|(address, ..)| address == request.path()) {
-        Some((_, StatusCode::NOT_MODIFIED, _)) => {
+async fn constant(request: HttpRequest, constants: Data<Constants>) -> HttpResponse {
+    match constants.get(request.path()) {
+        Some((StatusCode::NOT_MODIFIED, _)) => {
             HttpResponse::NotModified().insert_header((header::ETAG, "\"1\"")).finish()
         }
-        Some((_, status, bytes)) => {
+        Some((status, bytes)) => {
             let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             HttpResponse::build(*status).insert_header(json).body(bytes.clone())
         }

@@ -24,8 +24,8 @@ struct Row {
     title: String,
     status: u16,
     asks: Vec<Ask>,
-    /// Where the ceiling has bytes of that length.
-    ceiling: &'static str,
+    /// Where the ceiling has bytes of that length; many pages it has each at its own address.
+    ceiling: Option<&'static str>,
 }
 
 struct Stand {
@@ -70,38 +70,28 @@ async fn prepare(ground: &Ground, ours: Server) -> (Stand, Vec<Row>) {
     let coded = Kept::fetch(&client, &ours, &page.address, "gzip, deflate, br, zstd").await;
     assert_eq!(coded.header("content-encoding"), Some("br"));
     let list = Kept::fetch(&client, &ours, LIST, "identity").await;
-    let mut all = vec![page.clone(), coded.clone(), list.clone()];
-    let (mut bytes, mut longest) = (0, page.clone());
+    let mut many = Vec::new();
     for &number in &numbers {
-        let kept = Kept::fetch(&client, &ours, &glossary::address(number), "identity").await;
-        bytes += kept.length();
-        if kept.length() > longest.length() {
-            longest = kept.clone();
-        }
-        all.push(kept);
+        many.push(Kept::fetch(&client, &ours, &glossary::address(number), "identity").await);
     }
-    let mean = of_length(&longest, bytes / numbers.len());
+    let mean = many.iter().map(Kept::length).sum::<usize>() / many.len();
     let known = format!("If-None-Match: {}\r\n", page.tag());
-    let constants = [
-        ("/page", &page, 200),
-        ("/br", &coded, 200),
-        ("/304", &page, 304),
-        ("/list", &list, 200),
-        ("/mean", &mean, 200),
-    ];
+    let constants = [("/page", &page, 200), ("/br", &coded, 200), ("/304", &page, 304), ("/list", &list, 200)];
     let constants = constants.map(|(address, kept, status)| Kept { address: address.into(), status, ..kept.clone() });
+    let constants = [&constants[..], &many].concat();
     let rows = vec![
-        row(format!("A page, identity, {} bytes", page.length()), 200, vec![Ask::plain(&page.address)], "/page"),
-        row(format!("The page in br, {} bytes", coded.length()), 200, vec![Ask::coded(&page.address)], "/br"),
-        row("The page, known already: 304".into(), 304, vec![Ask::with(&page.address, known)], "/304"),
-        row(format!("A list of 20, {} bytes", list.length()), 200, vec![Ask::plain(LIST)], "/list"),
+        row(format!("A page, identity, {} bytes", page.length()), 200, vec![Ask::plain(&page.address)], Some("/page")),
+        row(format!("The page in br, {} bytes", coded.length()), 200, vec![Ask::coded(&page.address)], Some("/br")),
+        row("The page, known already: 304".into(), 304, vec![Ask::with(&page.address, known)], Some("/304")),
+        row(format!("A list of 20, {} bytes", list.length()), 200, vec![Ask::plain(LIST)], Some("/list")),
         row(
-            format!("{} pages in turns, {} bytes on average", numbers.len(), mean.length()),
+            format!("{} pages in turns, {mean} bytes on average", numbers.len()),
             200,
             scene::asks(&numbers).collect(),
-            "/mean",
+            None,
         ),
     ];
+    let all = [vec![page, coded, list], many].concat();
     let lookup = peers::start("serve-lookup", ground.folder(), &all);
     let ceiling = peers::start("serve-ceiling", ground.folder(), &constants);
     let stand = Stand { ours, lookup, ceiling };
@@ -109,15 +99,8 @@ async fn prepare(ground: &Ground, ours: Server) -> (Stand, Vec<Row>) {
     (stand, rows)
 }
 
-fn row(title: String, status: u16, asks: Vec<Ask>, ceiling: &'static str) -> Row {
+fn row(title: String, status: u16, asks: Vec<Ask>, ceiling: Option<&'static str>) -> Row {
     Row { title, status, asks, ceiling }
-}
-
-/// The same answer, cut to this length.
-fn of_length(kept: &Kept, bytes: usize) -> Kept {
-    // Three bytes are four letters.
-    let letters = bytes.div_ceil(3) * 4;
-    Kept { body: kept.body.chars().take(letters).collect(), ..kept.clone() }
 }
 
 impl Stand {
@@ -153,7 +136,10 @@ impl Stand {
     }
 
     fn constant(&self, row: &Row) -> Arc<Requests> {
-        let asks = row.asks.iter().map(|ask| Ask { address: row.ceiling.into(), ..ask.clone() });
+        let asks = row.asks.iter().map(|ask| {
+            let address = row.ceiling.map_or_else(|| ask.address.clone(), ToOwned::to_owned);
+            Ask { address, ..ask.clone() }
+        });
         Requests::of(self.ceiling.address, row.status, asks)
     }
 
