@@ -38,8 +38,13 @@ mod read {
     pub mod writes;
 }
 
+use mimalloc::MiMalloc;
 use read::{afternoon, cold, peers, race::Plan, server, size, warm, writes};
 use tokio::runtime::{Builder, Runtime};
+
+/// The peers' memory is as the service's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SECTIONS: [&str; 4] = ["warm", "cold", "size", "writes"];
 

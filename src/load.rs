@@ -58,3 +58,32 @@ impl Load {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(10);
+
+    #[tokio::test]
+    async fn a_write_waits_for_its_turn_in_a_line_that_has_an_end() {
+        let load = Load::of(1);
+        let first = load.write(LONG).await;
+        assert!(first.is_ok());
+        assert!(load.write(Duration::ZERO).await.is_err(), "it waits no longer than it may");
+        let mut line: Vec<_> = (1..PLACES).map(|_| Box::pin(load.write(LONG))).collect();
+        for waiting in &mut line {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(load.write(LONG).await.is_err(), "at the end of the line nobody waits");
+        assert!(load.read().is_ok(), "reads have places of their own");
+        drop(first);
+        assert!(line.remove(0).await.is_ok(), "who came first is next");
+    }
+}

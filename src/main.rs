@@ -1,7 +1,11 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use termbase::cli::{self, Cli};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How long the end waits for a thread that is busy with the private Postgres.
 const BLOCKED: Duration = Duration::from_secs(5);

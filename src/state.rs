@@ -61,8 +61,8 @@ pub struct HttpSettings {
     pub cache_bytes: u64,
     /// How long a change stays in the log: `TERMBASE_CHANGES_DAYS`, 1 to 36,500. Default 90.
     pub changes_kept: Duration,
-    /// How long a request waits for a connection, and how long a look at the log may take before Postgres counts as away:
-    /// `TERMBASE_PATIENCE_MILLIS`, 100 to 60,000. Default 500.
+    /// How long a request waits for a connection, and a write for its turn, and how long a look at the log may take before
+    /// Postgres counts as away: `TERMBASE_PATIENCE_MILLIS`, 100 to 60,000. Default 500.
     pub patience: Duration,
     /// After this a request is given up.
     pub request_timeout: Duration,

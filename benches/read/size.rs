@@ -14,6 +14,7 @@ use crate::{
 };
 
 const CACHE_MIB: usize = 128;
+const SHARED_BUFFERS: &str = "6GB";
 /// Each of the servers has its connections, and a few for itself; nine servers at most run at once.
 const FOR_ITSELF: u32 = 5;
 
@@ -31,7 +32,12 @@ pub async fn run(plan: Plan, record: bool) {
     let mut report = Report::new("size", "From a thousand terms to a million", record);
     let counts: &[usize] = if plan.quick { &[1_000, 5_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
     let connections = (3 * counts.len() as u32 + 1) * (CONNECTIONS + FOR_ITSELF) + 20;
-    let settings = [("max_connections", &*connections.to_string()), ("max_wal_size", "8GB")];
+    let settings = [
+        ("max_connections", &*connections.to_string()),
+        ("max_wal_size", "8GB"),
+        // As the manual advises for whoever has this much to serve: a quarter of the memory.
+        ("shared_buffers", SHARED_BUFFERS),
+    ];
     let ground = Ground::lay_with("read-size", &settings).await;
     let mut sizes = Vec::new();
     for &terms in counts {
@@ -103,6 +109,7 @@ async fn rates(plan: Plan, ground: &Ground, sizes: &[Size], report: &mut Report)
     lanes.chunks_mut(3).zip(&shares).for_each(|(three, share)| three[1].without(*share));
     let lanes: Vec<&[Lane]> = lanes.chunks(3).collect();
     report.table(&rates_table(sizes, &lanes));
+    report.say(&format!("Postgres has {SHARED_BUFFERS} of `shared_buffers`."));
     report.table(&costs_table(sizes, &lanes, &shares));
     report.generator(&lanes.concat(), own);
     let line = |place: usize, name: &str| {
