@@ -123,6 +123,49 @@ fn is_of_page(context: &GuardContext<'_>) -> bool {
     !path.ends_with(".jsonld") || path.ends_with("/.jsonld")
 }
 
+/// A term that the page is linked to: all of them come in one list, each role's in its order.
+#[derive(Debug, Deserialize)]
+struct Link {
+    role: Role,
+    card: TermCard,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    Related,
+    Broader,
+    Narrower,
+    ReplacedBy,
+    Replaces,
+}
+
+#[derive(Default)]
+struct Links {
+    related: Vec<TermCard>,
+    broader: Vec<TermCard>,
+    narrower: Vec<TermCard>,
+    replaced_by: Vec<TermCard>,
+    replaces: Vec<TermCard>,
+}
+
+impl Links {
+    fn of(all: Vec<Link>) -> Self {
+        let mut links = Links::default();
+        for Link { role, card } in all {
+            let cards = match role {
+                Role::Related => &mut links.related,
+                Role::Broader => &mut links.broader,
+                Role::Narrower => &mut links.narrower,
+                Role::ReplacedBy => &mut links.replaced_by,
+                Role::Replaces => &mut links.replaces,
+            };
+            cards.push(card);
+        }
+        links
+    }
+}
+
 #[expect(clippy::too_many_lines, reason = "the whole page is one statement, read as one")]
 pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
     let row = sqlx::query!(
@@ -146,49 +189,37 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
                            'ancestors', coalesce(json_agg(json_build_object('id', id, 'slug', slug, 'name', name) order by height desc)
                                                  filter (where height > 0), '[]'))
                   from up) as "category!: Json<CategoryTrail>",
-               coalesce(r.related, '[]') as "related!: Json<Vec<TermCard>>",
-               coalesce(r.broader, '[]') as "broader!: Json<Vec<TermCard>>",
-               coalesce(r.narrower, '[]') as "narrower!: Json<Vec<TermCard>>",
-               coalesce(r.replaced_by, '[]') as "replaced_by!: Json<Vec<TermCard>>",
-               coalesce(r.replaces, '[]') as "replaces!: Json<Vec<TermCard>>",
-               (select count(*) from term_companies l join companies k on k.id = l.company_id and k.is_public
-                 where l.term_id = t.id) as "linked!",
-               (select count(*) from company_categories l
-                 where l.category_id = t.category_id and l.is_public
-                   and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id))
-                   as "of_category!",
+               coalesce(r.cards, '[]') as "links!: Json<Vec<Link>>",
+               k.linked as "linked!", k.total as "total!",
                coalesce(k.cards, '[]') as "companies!: Json<Vec<CompanyCard>>",
                k.last_key as "last_company_key?",
                coalesce((select max(position) from changes), 0) as "position!"
           from terms t
           left join lateral (
-              select json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'related') as related,
-                     json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'broader') as broader,
-                     json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'narrower') as narrower,
-                     json_agg(n.card order by l.position) filter (where l.role = 'replaced_by') as replaced_by,
-                     json_agg(n.card order by n.name_key, n.id) filter (where l.role = 'replaces') as replaces
-                from (select kind as role, other as id, position from term_relations where owner = t.id
+              select json_agg(json_build_object('role', l.role, 'card', n.card) order by l.position, n.name_key, n.id) as cards
+                from (select kind as role, other as id, case kind when 'replaced_by' then position end as position
+                        from term_relations where owner = t.id
                       union
                       select case kind when 'broader' then 'narrower' when 'replaced_by' then 'replaces' else kind end, owner, null
                         from term_relations where other = t.id) l
                 join term_cards n on n.id = l.id
           ) r on true
           left join lateral (
+              with listed as materialized (
+                  select k.id, k.name_key, 0 as rank
+                    from term_companies l join companies k on k.id = l.company_id and k.is_public
+                   where l.term_id = t.id
+                  union all
+                  select l.company_id, l.name_key, 1
+                    from company_categories l
+                   where l.category_id = t.category_id and l.is_public
+                     and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id)
+              ), shown as (select id, name_key, rank from listed order by rank, name_key, id limit 12)
               select json_agg(c.card order by f.rank, f.name_key, f.id) as cards,
-                     (array_agg(f.name_key order by f.rank desc, f.name_key desc, f.id desc))[1] as last_key
-                from ((select k.id, k.name_key, 0 as rank
-                         from term_companies l join companies k on k.id = l.company_id and k.is_public
-                        where l.term_id = t.id)
-                      union all
-                      (select l.company_id, l.name_key, 1
-                         from company_categories l
-                        where l.category_id = t.category_id and l.is_public
-                          and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id)
-                        order by l.name_key, l.company_id
-                        limit 12)
-                      order by rank, name_key, id
-                      limit 12) f
-                join company_cards c on c.id = f.id
+                     (array_agg(f.name_key order by f.rank desc, f.name_key desc, f.id desc))[1] as last_key,
+                     (select count(*) filter (where rank = 0) from listed) as linked,
+                     (select count(*) from listed) as total
+                from shown f join company_cards c on c.id = f.id
           ) k on true
          where t.id = coalesce($2, (select s.id from terms s where s.slug = $1))
            and t.deleted_at is null and (t.status <> 'draft' or $3)
@@ -200,13 +231,8 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
     .fetch_optional(&state.database())
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let companies = companies::excerpt_of_term(
-        &row.slug,
-        row.companies.0,
-        row.last_company_key,
-        row.linked,
-        row.linked + row.of_category,
-    );
+    let companies = companies::excerpt_of_term(&row.slug, row.companies.0, row.last_company_key, row.linked, row.total);
+    let Links { related, broader, narrower, replaced_by, replaces } = Links::of(row.links.0);
     let acronyms = row.aliases.iter().filter(|alias| alias.kind == "acronym").map(|alias| alias.name.clone()).collect();
     let page = TermPage {
         id: row.id,
@@ -219,11 +245,11 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
         body_html: row.body_html,
         aliases: row.aliases.0,
         category: row.category.0,
-        related: row.related.0,
-        broader: row.broader.0,
-        narrower: row.narrower.0,
-        replaced_by: row.replaced_by.0,
-        replaces: row.replaces.0,
+        related,
+        broader,
+        narrower,
+        replaced_by,
+        replaces,
         companies,
         sources: row.sources.0,
         reviewed_on: row.reviewed_on,
