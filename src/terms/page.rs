@@ -166,7 +166,6 @@ impl Links {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "the whole page is one statement, read as one")]
 pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
     let row = sqlx::query!(
         r#"
