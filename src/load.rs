@@ -1,9 +1,9 @@
-//! How much may be in flight: what is over is refused at once, so that what is taken on is done in time.
+//! How much may be in flight: what is over is refused, so that what is taken on is done in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -16,15 +16,9 @@ const PLACES: usize = 16;
 pub struct Load {
     reads: Semaphore,
     writes: Semaphore,
-    /// Of the writes, those that are worked on. A write asks Postgres many times, and first who sends it; one that would
-    /// be refused after all that took the time of one that could be done.
-    at_work: Semaphore,
-}
-
-/// A place for as long as a request is worked on.
-pub struct Place<'a> {
-    _place: SemaphorePermit<'a>,
-    _at_work: Option<SemaphorePermit<'a>>,
+    /// Of the writes, those that are worked on. A write asks Postgres many times: what is refused only after some of that
+    /// has taken the time of what could be done.
+    at_work: Arc<Semaphore>,
 }
 
 impl Load {
@@ -33,27 +27,27 @@ impl Load {
         Load {
             reads: Semaphore::new(connections * PLACES),
             writes: Semaphore::new(connections * PLACES),
-            at_work: Semaphore::new(connections),
+            at_work: Arc::new(Semaphore::new(connections)),
         }
     }
 
-    /// A place for a read, if there is one.
+    /// A place for as long as a request is there.
     ///
     /// # Errors
     /// [`Error::Overloaded`] where all are taken.
-    pub fn read(&self) -> Result<Place<'_>, Error> {
-        let place = self.reads.try_acquire().map_err(|_none_left| Error::Overloaded)?;
-        Ok(Place { _place: place, _at_work: None })
+    pub fn place(&self, is_write: bool) -> Result<SemaphorePermit<'_>, Error> {
+        let places = if is_write { &self.writes } else { &self.reads };
+        places.try_acquire().map_err(|_none_left| Error::Overloaded)
     }
 
-    /// A place for a write, which waits in line for `patience` at most.
+    /// The turn of a write that is there as a whole, its body too: whoever sends slowly keeps nobody waiting. First come,
+    /// first served.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where the line is full, or the wait was over.
-    pub async fn write(&self, patience: Duration) -> Result<Place<'_>, Error> {
-        let place = self.writes.try_acquire().map_err(|_none_left| Error::Overloaded)?;
-        match timeout(patience, self.at_work.acquire()).await {
-            Ok(Ok(at_work)) => Ok(Place { _place: place, _at_work: Some(at_work) }),
+    /// [`Error::Overloaded`] after `patience`.
+    pub async fn turn(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Error> {
+        match timeout(patience, self.at_work.clone().acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
             _ => Err(Error::Overloaded),
         }
     }
@@ -61,29 +55,24 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::Future,
-        task::{Context, Waker},
-    };
-
     use super::*;
 
-    const LONG: Duration = Duration::from_mins(10);
-
     #[tokio::test]
-    async fn a_write_waits_for_its_turn_in_a_line_that_has_an_end() {
+    async fn a_write_waits_for_its_turn_and_no_longer_than_it_may() {
         let load = Load::of(1);
-        let first = load.write(LONG).await;
+        let first = load.turn(Duration::ZERO).await;
         assert!(first.is_ok());
-        assert!(load.write(Duration::ZERO).await.is_err(), "it waits no longer than it may");
-        let mut line: Vec<_> = (1..PLACES).map(|_| Box::pin(load.write(LONG))).collect();
-        for waiting in &mut line {
-            let mut context = Context::from_waker(Waker::noop());
-            assert!(waiting.as_mut().poll(&mut context).is_pending());
-        }
-        assert!(load.write(LONG).await.is_err(), "at the end of the line nobody waits");
-        assert!(load.read().is_ok(), "reads have places of their own");
-        drop(first);
-        assert!(line.remove(0).await.is_ok(), "who came first is next");
+        assert!(load.turn(Duration::ZERO).await.is_err());
+        let (second, ()) = tokio::join!(load.turn(Duration::from_mins(10)), async { drop(first) });
+        assert!(second.is_ok(), "who waits is next");
+    }
+
+    #[test]
+    fn reads_and_writes_have_places_of_their_own() {
+        let load = Load::of(1);
+        let writes: Vec<_> = (0..PLACES).map(|_| load.place(true)).collect();
+        assert!(writes.iter().all(Result::is_ok));
+        assert!(load.place(true).is_err());
+        assert!(load.place(false).is_ok());
     }
 }

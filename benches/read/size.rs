@@ -35,7 +35,7 @@ pub async fn run(plan: Plan, record: bool) {
     let settings = [
         ("max_connections", &*connections.to_string()),
         ("max_wal_size", "8GB"),
-        // As the manual advises for whoever has this much to serve: a quarter of the memory.
+        // A quarter of 24 GiB, as the manual advises.
         ("shared_buffers", SHARED_BUFFERS),
     ];
     let ground = Ground::lay_with("read-size", &settings).await;

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::{Edit, Entity, Names, Stored, Target, Which, Write, diff, history, plan, write};
@@ -34,16 +35,27 @@ pub struct Intent {
     pub author: Author,
     pub message: Option<String>,
     pub if_match: IfMatch,
+    /// A file has none: it has a turn of its own.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Intent {
+    /// What [`Intent::parse`] takes, once the write has its turn, which it keeps as long as this is there.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] with every mistake of the query; [`Error::Overloaded`].
+    pub async fn read(state: &State, author: Author, query: Query, if_match: IfMatch) -> Result<Self, Error> {
+        let intent = Intent::parse(author, query, if_match)?;
+        Ok(Intent { _turn: Some(state.load.turn(state.http.patience).await?), ..intent })
+    }
+
     /// Takes `message`, and whatever is left of the query is unknown.
     ///
     /// It is a parameter and no header, because headers hold no text beyond ASCII that all clients agree on.
     ///
     /// # Errors
     /// [`Error::BadRequest`] with every mistake of the query.
-    pub fn read(author: Author, mut query: Query, if_match: IfMatch) -> Result<Self, Error> {
+    pub fn parse(author: Author, mut query: Query, if_match: IfMatch) -> Result<Self, Error> {
         let message = query.take("message", |text| {
             let length = text.chars().count();
             if text.trim().is_empty() || length > MESSAGE_MAX || text.chars().any(char::is_control) {
@@ -52,7 +64,7 @@ impl Intent {
             Ok(text.trim().to_owned())
         });
         query.finish()?;
-        Ok(Intent { author, message, if_match })
+        Ok(Intent { author, message, if_match, _turn: None })
     }
 }
 
@@ -541,7 +553,7 @@ pub(crate) fn invalid(faults: Vec<Fault>) -> Error {
     Error::Refused { faults, conflicts: vec![] }
 }
 
-/// `message`, for the description; [`Intent::read`] takes it.
+/// `message`, for the description; [`Intent::parse`] takes it.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct MessageParam {

@@ -163,7 +163,7 @@ macro_rules! operations {
             key: IdempotencyKey,
             body: Body,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, IfMatch::Absent)?;
+            let intent = Intent::read(&state, author, query, IfMatch::Absent).await?;
             edit::create::<$document<Uuid>>(&state, &intent, &key, &body).await
         }
 
@@ -198,7 +198,7 @@ macro_rules! operations {
             if_match: IfMatch,
             body: Body,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
+            let intent = Intent::read(&state, author, query, if_match).await?;
             edit::patch::<$document<Uuid>>(&state, &address, &intent, &body.value).await
         }
 
@@ -226,7 +226,7 @@ macro_rules! operations {
             query: Query,
             if_match: IfMatch,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
+            let intent = Intent::read(&state, author, query, if_match).await?;
             edit::delete::<$document<Uuid>>(&state, &address, &intent).await
         }
 
@@ -254,7 +254,7 @@ macro_rules! operations {
             query: Query,
             if_match: IfMatch,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
+            let intent = Intent::read(&state, author, query, if_match).await?;
             edit::restore::<$document<Uuid>>(&state, &address, &intent).await
         }
 
@@ -313,7 +313,7 @@ macro_rules! operations {
             only_new: IfNoneMatchAny,
             body: Body,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
+            let intent = Intent::read(&state, author, query, if_match).await?;
             edit::put::<$document<Uuid>>(&state, &address, &intent, only_new, &body.value).await
         }
 
@@ -425,7 +425,7 @@ macro_rules! operations {
             query: Query,
             if_match: IfMatch,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
+            let intent = Intent::read(&state, author, query, if_match).await?;
             history::restore::<$document<Uuid>>(&state, &address, &path.1, &intent).await
         }
     };
@@ -467,7 +467,7 @@ macro_rules! link_operation {
             query: Query,
             if_match: IfMatch,
         ) -> Result<Answer, Error> {
-            let intent = Intent::read(author, query, if_match)?;
+            let intent = Intent::read(&state, author, query, if_match).await?;
             let other = lookup::other_end(&state, $other, &path.1).await?;
             $edit(&state, &address, &intent, $member, other).await
         }

@@ -164,7 +164,7 @@ pub async fn purge(
     path: Path<String>,
     query: Query,
 ) -> Result<Answer, Error> {
-    let intent = Intent::read(author, query, IfMatch::Absent)?;
+    let intent = Intent::read(&state, author, query, IfMatch::Absent).await?;
     // What is no id is one that nothing has.
     let id = Uuid::try_parse(&path).unwrap_or_default();
     let (purged, position) =

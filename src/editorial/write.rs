@@ -159,10 +159,10 @@ impl Write {
     /// says what it may do).
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the database does not answer, or the others who write are too many.
+    /// [`Error::Unavailable`] where the database does not answer; [`Error::Overloaded`] where the others who write are too many.
     pub async fn open(state: &State, author: &Author, message: Option<&str>) -> Result<Self, Error> {
         let permit = tokio::time::timeout(state.http.patience, state.writers.clone().acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) };
+        let Ok(Ok(permit)) = permit else { return Err(Error::Overloaded) };
         let mut transaction = postgres::begin(&state.database(), "begin isolation level read committed").await?;
         // The mark that the guard trigger looks for; the time that a statement of a large file may take, and that it may
         // wait for another's rows; and the time after which a session that froze gives its rows back.

@@ -166,11 +166,7 @@ pub async fn handle<B: MessageBody + 'static>(
     if bounds.needs_database && state.followed.is_away() {
         return Err(silent());
     }
-    let _place = match (bounds.takes_place, request.method().is_safe()) {
-        (false, _) => None,
-        (true, true) => Some(state.load.read()?),
-        (true, false) => Some(state.load.write(state.http.patience).await?),
-    };
+    let _place = if bounds.takes_place { Some(state.load.place(!request.method().is_safe())?) } else { None };
     let work = AssertUnwindSafe(next.call(request)).catch_unwind();
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(bounds.patience, work) => outcome,

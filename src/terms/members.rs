@@ -136,7 +136,7 @@ pub async fn put_alias(
     body: OptionalBody,
 ) -> Result<Answer, Error> {
     let name = needed(&mut query, "name");
-    let intent = Intent::read(author, query, if_match)?;
+    let intent = Intent::read(&state, author, query, if_match).await?;
     let alias = item("name", name, body.0)?;
     rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
         put(&mut document, "aliases", &alias, |there| is_named(there, &alias));
@@ -170,7 +170,7 @@ pub async fn delete_alias(
     if_match: IfMatch,
 ) -> Result<Answer, Error> {
     let name = needed(&mut query, "name");
-    let intent = Intent::read(author, query, if_match)?;
+    let intent = Intent::read(&state, author, query, if_match).await?;
     let alias = json!({"name": name});
     rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
         remove(&mut document, "aliases", |there| is_named(there, &alias));
@@ -218,7 +218,7 @@ pub async fn put_source(
     body: Body,
 ) -> Result<Answer, Error> {
     let url = needed(&mut query, "url");
-    let intent = Intent::read(author, query, if_match)?;
+    let intent = Intent::read(&state, author, query, if_match).await?;
     let source = item("url", url, Some(body))?;
     rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
         put(&mut document, "sources", &source, |there| there.get("url") == source.get("url"));
@@ -251,7 +251,7 @@ pub async fn delete_source(
     if_match: IfMatch,
 ) -> Result<Answer, Error> {
     let url = needed(&mut query, "url");
-    let intent = Intent::read(author, query, if_match)?;
+    let intent = Intent::read(&state, author, query, if_match).await?;
     rewrite::<TermDocument<Uuid>>(&state, &address, &intent, |mut document| {
         remove(&mut document, "sources", |there| there.get("url").and_then(Value::as_str) == Some(url.as_str()));
         document

@@ -166,6 +166,7 @@ impl Links {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "the whole page is one statement, read as one")]
 pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Result<Option<Answer>, Error> {
     let row = sqlx::query!(
         r#"
@@ -189,36 +190,42 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
                                                  filter (where height > 0), '[]'))
                   from up) as "category!: Json<CategoryTrail>",
                coalesce(r.cards, '[]') as "links!: Json<Vec<Link>>",
-               k.linked as "linked!", k.total as "total!",
+               k.linked as "linked!", k.of_category as "of_category!",
                coalesce(k.cards, '[]') as "companies!: Json<Vec<CompanyCard>>",
                k.last_key as "last_company_key?",
                coalesce((select max(position) from changes), 0) as "position!"
           from terms t
           left join lateral (
               select json_agg(json_build_object('role', l.role, 'card', n.card) order by l.position, n.name_key, n.id) as cards
-                from (select kind as role, other as id, case kind when 'replaced_by' then position end as position
-                        from term_relations where owner = t.id
+                from (select kind as role, other as id, position from term_relations where owner = t.id
                       union
                       select case kind when 'broader' then 'narrower' when 'replaced_by' then 'replaces' else kind end, owner, null
                         from term_relations where other = t.id) l
                 join term_cards n on n.id = l.id
           ) r on true
           left join lateral (
-              with listed as materialized (
-                  select k.id, k.name_key, 0 as rank
+              with linked as materialized (
+                  select k.id, k.name_key
                     from term_companies l join companies k on k.id = l.company_id and k.is_public
                    where l.term_id = t.id
-                  union all
-                  select l.company_id, l.name_key, 1
-                    from company_categories l
-                   where l.category_id = t.category_id and l.is_public
-                     and not exists (select from term_companies o where o.term_id = t.id and o.company_id = l.company_id)
-              ), shown as (select id, name_key, rank from listed order by rank, name_key, id limit 12)
+              )
               select json_agg(c.card order by f.rank, f.name_key, f.id) as cards,
                      (array_agg(f.name_key order by f.rank desc, f.name_key desc, f.id desc))[1] as last_key,
-                     (select count(*) filter (where rank = 0) from listed) as linked,
-                     (select count(*) from listed) as total
-                from shown f join company_cards c on c.id = f.id
+                     (select count(*) from linked) as linked,
+                     (select count(*) from company_categories l
+                       where l.category_id = t.category_id and l.is_public
+                         and not exists (select from linked o where o.id = l.company_id)) as of_category
+                from ((select id, name_key, 0 as rank from linked)
+                      union all
+                      (select l.company_id, l.name_key, 1
+                         from company_categories l
+                        where l.category_id = t.category_id and l.is_public
+                          and not exists (select from linked o where o.id = l.company_id)
+                        order by l.name_key, l.company_id
+                        limit 12)
+                      order by rank, name_key, id
+                      limit 12) f
+                join company_cards c on c.id = f.id
           ) k on true
          where t.id = coalesce($2, (select s.id from terms s where s.slug = $1))
            and t.deleted_at is null and (t.status <> 'draft' or $3)
@@ -230,7 +237,13 @@ pub(super) async fn answer(state: &State, which: Which<'_>, drafts: bool) -> Res
     .fetch_optional(&state.database())
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let companies = companies::excerpt_of_term(&row.slug, row.companies.0, row.last_company_key, row.linked, row.total);
+    let companies = companies::excerpt_of_term(
+        &row.slug,
+        row.companies.0,
+        row.last_company_key,
+        row.linked,
+        row.linked + row.of_category,
+    );
     let Links { related, broader, narrower, replaced_by, replaces } = Links::of(row.links.0);
     let acronyms = row.aliases.iter().filter(|alias| alias.kind == "acronym").map(|alias| alias.name.clone()).collect();
     let page = TermPage {

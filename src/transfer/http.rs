@@ -141,7 +141,7 @@ pub async fn import_glossary(
 ) -> Result<Answer, Error> {
     let mode = query.choice::<Mode>("mode").unwrap_or(Mode::Upsert);
     let dry_run = query.flag("dry_run");
-    let intent = edit::Intent::read(author, query, IfMatch::Absent)?;
+    let intent = edit::Intent::parse(author, query, IfMatch::Absent)?;
     // Before its turn: whoever sends slowly keeps nobody else waiting.
     let file = upload.save().await?;
     let turn = state.transfers.take()?;

@@ -6,6 +6,10 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use termbase::tokens::Role;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{Answer, Content, TestApp, category, http_settings, term};
 
@@ -168,6 +172,28 @@ async fn more_than_can_be_done_is_refused_at_once_and_the_rest_is_done() {
     }
     let (done, refused) = statuses.into_iter().partition::<Vec<_>, _>(|status| *status == 200);
     assert_eq!((done.len(), refused.len()), (48, 12), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_sends_slowly_keeps_no_other_write_out() {
+    let app = TestApp::with_samples().await;
+    let editor = app.token(Role::Editor).await;
+    let mut slow = Vec::new();
+    // Twice as many of either as there are connections.
+    for (path, content_type) in [("/terms", "application/json"), ("/import", "application/x-ndjson")].repeat(6) {
+        let mut stream = TcpStream::connect(app.address.trim_start_matches("http://")).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: termbase\r\nAuthorization: Bearer {editor}\r\nContent-Type: {content_type}\r\n\
+             Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).await.unwrap();
+        assert_eq!(&line, b"HTTP/1.1 100");
+        slow.push(stream);
+    }
+    define(&app, &editor, PAGE, "Written meanwhile.").await;
+    assert_eq!(app.get(PAGE).await.json()["definition"], "Written meanwhile.");
 }
 
 #[tokio::test]
