@@ -126,13 +126,13 @@ fn is_of_page(context: &GuardContext<'_>) -> bool {
 /// A term that the page is linked to: all of them come in one list, each role's in its order.
 #[derive(Debug, Deserialize)]
 struct Link {
-    role: Role,
+    role: LinkRole,
     card: TermCard,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Role {
+enum LinkRole {
     Related,
     Broader,
     Narrower,
@@ -154,11 +154,11 @@ impl Links {
         let mut links = Links::default();
         for Link { role, card } in all {
             let cards = match role {
-                Role::Related => &mut links.related,
-                Role::Broader => &mut links.broader,
-                Role::Narrower => &mut links.narrower,
-                Role::ReplacedBy => &mut links.replaced_by,
-                Role::Replaces => &mut links.replaces,
+                LinkRole::Related => &mut links.related,
+                LinkRole::Broader => &mut links.broader,
+                LinkRole::Narrower => &mut links.narrower,
+                LinkRole::ReplacedBy => &mut links.replaced_by,
+                LinkRole::Replaces => &mut links.replaces,
             };
             cards.push(card);
         }
