@@ -89,10 +89,20 @@ impl Follower<'_> {
         }
     }
 
-    /// Reads everything after the last change, and hands it out.
+    /// Reads everything after the last change, and hands it out. That a connection was cut does not mean that Postgres does not
+    /// answer: that, only another one tells.
     async fn look(&mut self) -> Result<(), Error> {
-        let mut connection =
-            if let Some(connection) = self.connection.take() { connection } else { self.connect().await? };
+        if let Some(connection) = self.connection.take() {
+            let looked = self.look_on(connection).await;
+            if !looked.as_ref().is_err_and(is_cut) {
+                return looked;
+            }
+        }
+        let connection = self.connect().await?;
+        self.look_on(connection).await
+    }
+
+    async fn look_on(&mut self, mut connection: PgConnection) -> Result<(), Error> {
         let Some(mut at) = self.at else {
             self.begin(&mut connection).await?;
             self.connection = Some(connection);
@@ -191,18 +201,18 @@ impl Follower<'_> {
     }
 
     fn found(&mut self, began: Instant) {
-        self.state.followed.looked(began);
         let silence = std::mem::replace(&mut self.found, Instant::now()).elapsed();
-        if self.lost.take().is_none() {
-            return;
+        if self.lost.take().is_some() {
+            tracing::info!(seconds = silence.as_secs_f32(), "Postgres answers again");
+            if silence > LONG {
+                self.state.renew_database();
+                // Its peer may be dead, and would never say so.
+                self.listening.abort();
+                self.listening = listen(self.state);
+            }
         }
-        tracing::info!(seconds = silence.as_secs_f32(), "Postgres answers again");
-        if silence > LONG {
-            self.state.renew_database();
-            // Its peer may be dead, and would never say so.
-            self.listening.abort();
-            self.listening = listen(self.state);
-        }
+        // Last: who comes once Postgres counts as there is given one of the new connections, and not cut off with the old.
+        self.state.followed.looked(began);
     }
 
     fn missed(&mut self, error: &Error) {
@@ -217,6 +227,12 @@ impl Follower<'_> {
             );
         }
     }
+}
+
+/// Whether a connection has failed at once: one that is silent has taken all the time that Postgres has for an answer.
+fn is_cut(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(cause)
+        if !matches!(cause, sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::TimedOut))
 }
 
 /// A panic in one that is derived does not stop the others: it starts over, which makes all that it had kept misses.

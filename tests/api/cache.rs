@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use sqlx::PgConnection;
 use termbase::tokens::Role;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -287,6 +288,33 @@ async fn while_the_database_is_away_what_is_kept_is_answered_with_its_age_and_al
     };
     assert_eq!(after.json()["definition"], "After it.", "{after:?}");
     assert!(!after.headers.contains_key("age"));
+}
+
+/// A proxy's idle timeout, say: Postgres answers all the while.
+#[tokio::test]
+async fn a_follower_whose_connection_is_cut_takes_another_and_nobody_is_refused() {
+    let app = TestApp::with_samples().await;
+    let mut postgres = app.database.connect().await;
+    for _ in 0..5 {
+        let cut = loop {
+            if let Some(process) = follower(&mut postgres).await {
+                break process;
+            }
+        };
+        sqlx::query("select pg_terminate_backend($1)").bind(cut).execute(&mut postgres).await.unwrap();
+        while follower(&mut postgres).await.is_none_or(|process| process == cut) {
+            assert_eq!(app.get("/readyz").await.status, 200);
+            assert_eq!(app.get("/search?q=model").await.status, 200);
+        }
+    }
+}
+
+/// The process of Postgres at the follower's connection.
+async fn follower(postgres: &mut PgConnection) -> Option<i32> {
+    let processes = "select pid from pg_stat_activity
+                      where datname = current_database() and pid <> pg_backend_pid()
+                        and query like '%from changes%position >=%'";
+    sqlx::query_scalar(processes).fetch_optional(postgres).await.unwrap()
 }
 
 #[tokio::test]
