@@ -181,13 +181,16 @@ impl Desk<'_> {
         let mut counts = Vec::new();
         for &number in chosen {
             let (counted, back) = write(number);
-            self.write(counted).await;
+            // A link may be there already.
+            if !self.write(counted).await {
+                continue;
+            }
             let keys = self.told().await;
             let stale: HashSet<&str> = keys.iter().filter_map(|key| answers.get(key)).flatten().copied().collect();
             let lists = stale.iter().filter(|address| address.matches('/').count() < 2).count();
             counts.push(Count { pages: stale.len() - lists, lists });
             if let Some(back) = back {
-                self.write(back).await;
+                assert!(self.write(back).await, "what was written is taken back");
                 self.told().await;
             }
         }
@@ -209,14 +212,17 @@ impl Desk<'_> {
         answers
     }
 
-    async fn write(&self, (method, address, body): Write) {
+    /// Whether it changes anything.
+    async fn write(&self, (method, address, body): Write) -> bool {
         let mut request = self.client.request(method.clone(), self.server.url(&address)).bearer_auth(TOKEN);
         if body != Value::Null {
             request = request.json(&body);
         }
         let response = request.send().await.unwrap();
         let status = response.status();
+        let position = response.headers().get("termbase-position").cloned();
         assert!(status.is_success(), "{method} {address}: {status} {}", response.text().await.unwrap());
+        position.unwrap() != *self.position
     }
 
     /// All that the changes since the last time touched; at least one there is.
