@@ -67,6 +67,16 @@ impl Size {
     }
 }
 
+/// Whether Postgres found huge pages for its memory, as it tries to: on a machine of its own nobody else asks for them.
+fn has_huge_pages() -> bool {
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let count = |name: &str| -> u64 {
+        let line = memory.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse().unwrap()
+    };
+    count("HugePages_Total:") - count("HugePages_Free:") + count("HugePages_Rsvd:") > 0
+}
+
 /// Asks for pages by chance, one of four in br, until there is no more in the cache than a round before.
 async fn fill_cache(size: &Size, plan: Plan) {
     let pages = scene::any_pages(size.terms, 100_000, 3);
@@ -109,7 +119,8 @@ async fn rates(plan: Plan, ground: &Ground, sizes: &[Size], report: &mut Report)
     lanes.chunks_mut(3).zip(&shares).for_each(|(three, share)| three[1].without(*share));
     let lanes: Vec<&[Lane]> = lanes.chunks(3).collect();
     report.table(&rates_table(sizes, &lanes));
-    report.say(&format!("Postgres has {SHARED_BUFFERS} of `shared_buffers`."));
+    let pages = if has_huge_pages() { "huge pages (`vm.nr_hugepages`)" } else { "pages of 4 kB" };
+    report.say(&format!("Postgres has {SHARED_BUFFERS} of `shared_buffers`, on {pages}."));
     report.table(&costs_table(sizes, &lanes, &shares));
     report.generator(&lanes.concat(), own);
     let line = |place: usize, name: &str| {
