@@ -49,8 +49,15 @@ pub fn follow(state: &Data<State>) {
     });
     let state = state.clone();
     tokio::spawn(async move {
-        let mut follower =
-            Follower { state: &state, connection: None, at: None, listening, lost: None, found: Instant::now() };
+        let mut follower = Follower {
+            state: &state,
+            connection: None,
+            at: None,
+            listening,
+            lost: None,
+            found: Instant::now(),
+            was_cut: false,
+        };
         follower.run().await;
         follower.listening.abort();
         trimming.abort();
@@ -67,6 +74,8 @@ struct Follower<'s> {
     lost: Option<Instant>,
     /// When it last did.
     found: Instant,
+    /// Whether the connection has been cut since then.
+    was_cut: bool,
 }
 
 impl Follower<'_> {
@@ -94,8 +103,12 @@ impl Follower<'_> {
     async fn look(&mut self) -> Result<(), Error> {
         if let Some(connection) = self.connection.take() {
             let looked = self.look_on(connection).await;
-            if !looked.as_ref().is_err_and(is_cut) {
-                return looked;
+            match looked {
+                Err(error) if is_cut(&error) => {
+                    tracing::debug!(cause = ?error, "the follower's connection was cut");
+                    self.was_cut = true;
+                }
+                looked => return looked,
             }
         }
         let connection = self.connect().await?;
@@ -202,16 +215,19 @@ impl Follower<'_> {
 
     fn found(&mut self, began: Instant) {
         let silence = std::mem::replace(&mut self.found, Instant::now()).elapsed();
-        if self.lost.take().is_some() {
+        let was_lost = self.lost.take().is_some();
+        if was_lost {
             tracing::info!(seconds = silence.as_secs_f32(), "Postgres answers again");
-            if silence > LONG {
-                self.state.renew_database();
-                // Its peer may be dead, and would never say so.
-                self.listening.abort();
-                self.listening = listen(self.state);
-            }
         }
-        // Last: who comes once Postgres counts as there is given one of the new connections, and not cut off with the old.
+        // A connection that was cut after a silence, too: others of its age may lead nowhere, and not know it yet.
+        if (was_lost || self.was_cut) && silence > LONG {
+            self.state.renew_database();
+            // Its peer may be dead, and would never say so.
+            self.listening.abort();
+            self.listening = listen(self.state);
+        }
+        self.was_cut = false;
+        // Last: who comes once Postgres counts as there is not cut off with the connections of before.
         self.state.followed.looked(began);
     }
 
