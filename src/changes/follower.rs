@@ -49,15 +49,8 @@ pub fn follow(state: &Data<State>) {
     });
     let state = state.clone();
     tokio::spawn(async move {
-        let mut follower = Follower {
-            state: &state,
-            connection: None,
-            at: None,
-            listening,
-            lost: None,
-            found: Instant::now(),
-            was_cut: false,
-        };
+        let mut follower =
+            Follower { state: &state, connection: None, at: None, listening, found: Instant::now(), has_failed: false };
         follower.run().await;
         follower.listening.abort();
         trimming.abort();
@@ -70,12 +63,10 @@ struct Follower<'s> {
     /// None before the first look.
     at: Option<End>,
     listening: JoinHandle<()>,
-    /// Since when Postgres does not answer.
-    lost: Option<Instant>,
-    /// When it last did.
+    /// When Postgres last answered.
     found: Instant,
-    /// Whether the connection has been cut since then.
-    was_cut: bool,
+    /// Whether a connection to it has failed since then.
+    has_failed: bool,
 }
 
 impl Follower<'_> {
@@ -88,10 +79,10 @@ impl Follower<'_> {
                 Ok(()) => self.found(began),
                 Err(error) => self.missed(&error),
             }
-            let pause = if self.lost.is_some() { AGAIN } else { EVERY };
+            let pause = if followed.is_away() { AGAIN } else { EVERY };
             let next = tokio::time::Instant::from_std(began) + pause;
             tokio::select! {
-                () = followed.wake.notified(), if self.lost.is_none() => {}
+                () = followed.wake.notified(), if !followed.is_away() => {}
                 () = tokio::time::sleep_until(next) => {}
                 _ = stopped.wait_for(|_| followed.has_ended()) => {}
             }
@@ -102,11 +93,10 @@ impl Follower<'_> {
     /// answer: that, only another one tells.
     async fn look(&mut self) -> Result<(), Error> {
         if let Some(connection) = self.connection.take() {
-            let looked = self.look_on(connection).await;
-            match looked {
+            match self.look_on(connection).await {
                 Err(error) if is_cut(&error) => {
                     tracing::debug!(cause = ?error, "the follower's connection was cut");
-                    self.was_cut = true;
+                    self.has_failed = true;
                 }
                 looked => return looked,
             }
@@ -215,33 +205,31 @@ impl Follower<'_> {
 
     fn found(&mut self, began: Instant) {
         let silence = std::mem::replace(&mut self.found, Instant::now()).elapsed();
-        let was_lost = self.lost.take().is_some();
-        if was_lost {
+        if self.state.followed.is_away() {
             tracing::info!(seconds = silence.as_secs_f32(), "Postgres answers again");
         }
-        // A connection that was cut after a silence, too: others of its age may lead nowhere, and not know it yet.
-        if (was_lost || self.was_cut) && silence > LONG {
+        // Where another connection answered at once, too: others of the failed one's age may lead nowhere, and not know it yet.
+        if std::mem::take(&mut self.has_failed) && silence > LONG {
             self.state.renew_database();
             // Its peer may be dead, and would never say so.
             self.listening.abort();
             self.listening = listen(self.state);
         }
-        self.was_cut = false;
-        // Last: who comes once Postgres counts as there is not cut off with the connections of before.
+        // Last: whoever comes once Postgres counts as there is not cut off with the connections of before.
         self.state.followed.looked(began);
     }
 
     fn missed(&mut self, error: &Error) {
         self.connection = None;
-        self.state.followed.lost();
-        if self.lost.is_none() {
-            self.lost = Some(Instant::now());
+        self.has_failed = true;
+        if !self.state.followed.is_away() {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(
                 cause,
                 "Postgres does not answer. Kept answers go on, with their age; all else is refused."
             );
         }
+        self.state.followed.lost();
     }
 }
 
